@@ -39,6 +39,9 @@ def execute(path: Path) -> None:
     for cell in notebook.cells:
         if SKIPPED in cell.metadata.get("tags", []):
             cell.metadata.pop("tags")
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output["data"].pop("image/jpeg", None)  # Pillow stores every picture twice
     notebook.metadata.pop("widgets", None)  # sixty lines a slider, and no page shows them
     nbformat.write(notebook, path)
     clean(path)
