@@ -8,6 +8,7 @@ everything else is passed on.
 
 import importlib.abc
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -61,7 +62,13 @@ class QuietTensorFlow(importlib.abc.MetaPathFinder):
         return spec
 
 
+def not_retracing(record: logging.LogRecord) -> bool:
+    "False for the advice about retracing, which every second model of a search would set off."
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
 def install() -> None:
     "Quiet the first import of TensorFlow in this process, if it is still to come."
+    logging.getLogger("tensorflow").addFilter(not_retracing)
     if "tensorflow" not in sys.modules:
         sys.meta_path.insert(0, QuietTensorFlow())
