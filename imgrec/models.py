@@ -24,7 +24,7 @@ from imgrec.blocks import (
     probabilities,
     residual_block,
 )
-from .core import ImageSpec, ModelError, unknown
+from .core import ImageSpec, unknown
 
 # %% ../nbs/07_models.ipynb #78ad1c9c
 def two_conv(
