@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 
-GREETING = re.compile(rb"I0000 |WARNING: All log messages before absl::InitializeLog")
+GREETING = re.compile(
+    rb"I0000 |WARNING: All log messages before absl::InitializeLog|INFO: Created TensorFlow Lite"
+)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ class Part:
         first = step * self.batch_size
         return tf.range(first, tf.minimum(first + self.batch_size, len(self.rows)))
 
-
+# %% ../nbs/04b_batches.ipynb #04c40548
 def _training_batch(
     part: Part, recipe: Augment, seed: int, epoch: tf.Tensor, step: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:

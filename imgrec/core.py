@@ -236,8 +236,8 @@ def write_json(
     value: Any,  # Anything that JSON can hold
 ) -> Path:  # The path
     "Write `value` as indented JSON, whole or not at all."
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    return write_atomic(path, text + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_atomic(path, text.encode(errors="backslashreplace"))  # names may be no UTF-8
 
 # %% ../nbs/00_core.ipynb #8f8ed98e
 def read_json(

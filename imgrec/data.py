@@ -81,37 +81,6 @@ class Splits:
     def __repr__(self) -> str:
         return _describe(self)
 
-# %% ../nbs/05_data.ipynb #26069f2e
-def load(
-    catalog: Catalog,  # With a column `split`: call `.split()` first
-    image_size: int | tuple[int, int] | None = None,  # Default: the catalog's own, else 64
-    batch_size: int = 32,  # Pictures a batch
-    augment: str | Augment | Mapping | None = "light",  # For the training part only
-    seed: int = 0,  # Decides order and augmentation
-    label_mode: str | None = None,  # Default: by the number of classes; see `ImageSpec`
-    channels: int | None = None,  # 1 or 3; default: 3 for files, as they are for arrays
-    resize: str = "stretch",  # "stretch", "crop" or "pad"
-) -> Splits:  # Three datasets and their spec
-    "Turn a split catalog into batches; each picture is decoded once and kept as `uint8`."
-    if "split" not in catalog.table:
-        raise CatalogError("The catalog is not split. Call catalog.split() before load().")
-    size = image_size or catalog.image_size or 64
-    height, width = (size, size) if isinstance(size, int) else size
-    if channels is None:
-        channels = 3 if catalog.arrays is None else catalog.arrays.shape[-1]
-    mode = label_mode or label_mode_of(catalog)
-    spec = ImageSpec(height, width, channels, catalog.class_names, mode)
-    settings = {
-        "image_size": [height, width],
-        "batch_size": _checked_batch_size(batch_size),
-        "augment": augment if augment is None or isinstance(augment, str) else _plain(augment),
-        "seed": seed,
-        "label_mode": mode,
-        "channels": channels,
-        "resize": resize,
-    }
-    return _assemble(catalog, spec, settings, pack(catalog, spec.shape, resize))
-
 # %% ../nbs/05_data.ipynb #3f9b4d99
 def _checked_batch_size(batch_size: int) -> int:
     "The batch size, if it can be one."
@@ -124,7 +93,7 @@ def _plain(augment: Augment | Mapping) -> dict[str, Any]:
     "A recipe as JSON values."
     return as_recipe(augment).to_dict()
 
-
+# %% ../nbs/05_data.ipynb #a411fd93
 def _recipe(catalog: Catalog | None, augment: str | Mapping | None) -> Augment:
     "The recipe, without a mirror where the set says that a mirrored picture is no picture of it."
     recipe = as_recipe(augment)
@@ -166,7 +135,7 @@ def _assemble(catalog: Catalog, spec: ImageSpec, settings: dict, packed: Packed)
         print(f"{len(splits.problems)} pictures were set aside, see splits.problems.")
     return splits
 
-
+# %% ../nbs/05_data.ipynb #1205166d
 def _reopen(splits: Splits, changes: dict[str, Any]) -> Splits:
     "The same catalog with other settings; decoded pictures of the same size are used again."
     if not changes:
@@ -211,6 +180,37 @@ def _describe(splits: Splits) -> str:
     made = ", ".join(f"{name}={splits.settings[name]}" for name in splits.settings)
     head = f"Splits: {shape}, {spec.classes} classes, {spec.label_mode} labels"
     return "\n".join([head, *lines, *([f"  {made}"] if made else [])])
+
+# %% ../nbs/05_data.ipynb #26069f2e
+def load(
+    catalog: Catalog,  # With a column `split`: call `.split()` first
+    image_size: int | tuple[int, int] | None = None,  # Default: the catalog's own, else 64
+    batch_size: int = 32,  # Pictures a batch
+    augment: str | Augment | Mapping | None = "light",  # For the training part only
+    seed: int = 0,  # Decides order and augmentation
+    label_mode: str | None = None,  # Default: by the number of classes; see `ImageSpec`
+    channels: int | None = None,  # 1 or 3; default: 3 for files, as they are for arrays
+    resize: str = "stretch",  # "stretch", "crop" or "pad"
+) -> Splits:  # Three datasets and their spec
+    "Turn a split catalog into batches; each picture is decoded once and kept as `uint8`."
+    if "split" not in catalog.table:
+        raise CatalogError("The catalog is not split. Call catalog.split() before load().")
+    size = image_size or catalog.image_size or 64
+    height, width = (size, size) if isinstance(size, int) else size
+    if channels is None:
+        channels = 3 if catalog.arrays is None else catalog.arrays.shape[-1]
+    mode = label_mode or label_mode_of(catalog)
+    spec = ImageSpec(height, width, channels, catalog.class_names, mode)
+    settings = {
+        "image_size": [height, width],
+        "batch_size": _checked_batch_size(batch_size),
+        "augment": augment if augment is None or isinstance(augment, str) else _plain(augment),
+        "seed": seed,
+        "label_mode": mode,
+        "channels": channels,
+        "resize": resize,
+    }
+    return _assemble(catalog, spec, settings, pack(catalog, spec.shape, resize))
 
 # %% ../nbs/05_data.ipynb #f6294699
 def _as_dataset(data: Any, batch_size: int, shuffle: bool) -> Any:
@@ -267,7 +267,7 @@ def from_datasets(
     spec = ImageSpec(height, width, channels, tuple(names), mode)
     return Splits(parts[0], parts[1], parts[2], spec)
 
-
+# %% ../nbs/05_data.ipynb #c7b0d857
 def _count(parts: Sequence[tf.data.Dataset | None]) -> int:
     "The number of classes, from the largest class number in any part."
     tops = [int(tf.reduce_max(y)) for part in parts if part is not None for _, y in part]

@@ -11,7 +11,10 @@ import gzip
 import os
 import pickle
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 from urllib.request import urlopen
@@ -62,7 +65,7 @@ def data_folders() -> list[Path]:  # In the order in which they are searched
     own = [Path(chosen)] if chosen else []
     return [*own, keras_home / "datasets", cache_folder() / "datasets"]
 
-
+# %% ../nbs/03_datasets.ipynb #2690f5d1
 def fetch(
     source: Source,  # What to fetch
     folder: Path,  # Where to put it
@@ -72,11 +75,17 @@ def fetch(
     if not source.url.startswith("https://"):
         raise DataError(f"{source.url} is not fetched: expected https.")
     with atomic_path(folder / source.name) as temporary:
-        with urlopen(source.url, timeout=30) as answer, temporary.open("wb") as file:
-            while block := answer.read(2**20):
-                file.write(block)
-                if file.tell() > max_bytes:
-                    raise DataError(f"{source.url} is larger than {max_bytes:,} bytes.")
+        try:
+            with urlopen(source.url, timeout=30) as answer, temporary.open("wb") as file:
+                while block := answer.read(2**20):
+                    file.write(block)
+                    if file.tell() > max_bytes:
+                        raise DataError(f"{source.url} is larger than {max_bytes:,} bytes.")
+        except (OSError, HTTPException) as error:  # no network, or none that holds
+            raise MissingFileError(
+                f"{source.url} could not be fetched ({error}). Try again, or get the file another "
+                f"way and put it at {folder / source.name}."
+            ) from error
         received = sha256_of(temporary)
         if received != source.sha256:
             raise DataError(
@@ -104,6 +113,18 @@ def find_source(
     )
 
 # %% ../nbs/03_datasets.ipynb #487ecf3f
+@contextmanager
+def _reading(path: str | Path, expected: str) -> Iterator[None]:
+    "Turn whatever a reader raises for a damaged file into a `DataError` that names the file."
+    try:
+        yield
+    except Exception as error:  # zipfile, zlib, pickle, tarfile and numpy have errors of their own
+        raise DataError(
+            f"{path} cannot be read: expected {expected} ({error}). If it was cut off or damaged, "
+            "delete it and get it again."
+        ) from error
+
+
 def _with_test(parts: list[tuple], names: list[str], flip: bool) -> Catalog:
     "A catalog of a set that comes as a training part and a test part, each `(x, y)`."
     x, y = (np.concatenate(pair) for pair in zip(*parts, strict=True))
@@ -117,14 +138,10 @@ def mnist(
 ) -> Catalog:  # 70,000 pictures, 28x28, grey; the published test part is "test"
     "Handwritten digits, [LeCun et al. 1998](https://doi.org/10.1109/5.726791)."
     path = find_source(MNIST, download)
-    try:
+    with _reading(path, "arrays x_train, y_train, x_test, y_test"):
         with np.load(path, allow_pickle=False) as data:
             parts = [(data[f"x_{part}"], data[f"y_{part}"]) for part in ("train", "test")]
-    except (KeyError, ValueError, OSError) as error:
-        raise DataError(
-            f"{path} is not MNIST: expected arrays x_train, y_train, x_test, y_test ({error})."
-        ) from error
-    return _with_test(parts, [str(number) for number in range(10)], flip=False)
+        return _with_test(parts, [str(number) for number in range(10)], flip=False)
 
 # %% ../nbs/03_datasets.ipynb #d1744abf
 FASHION_NAMES = "t-shirt trouser pullover dress coat sandal shirt sneaker bag boot".split()
@@ -140,16 +157,13 @@ def read_idx(
     path: str | Path,  # A gzipped file in LeCun's IDX format
 ) -> np.ndarray:  # `uint8`, of the shape that the file announces
     "Read an IDX file of bytes; a `DataError` names a file that is none."
-    try:
+    with _reading(path, "bytes in IDX format, gzipped"):
         with gzip.open(path) as file:
             content = file.read()
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path} is not a whole gzip file: {error}.") from error
-    axes = content[3] if content[:3] == b"\0\0\x08" else 0
-    shape = np.frombuffer(content, ">u4", axes, 4).astype(int) if axes else np.array([-1])
-    if len(content) != 4 + 4 * axes + shape.prod():
-        raise DataError(f"{path} is not an IDX file of bytes: {len(content)} bytes received.")
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+        if content[:3] != b"\0\0\x08":
+            raise DataError(f"it begins with {content[:4]!r}")
+        shape = np.frombuffer(content, ">u4", content[3], 4)
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 # %% ../nbs/03_datasets.ipynb #d8a341bb
 def fashion_mnist(
@@ -167,6 +181,7 @@ class _Plain(pickle.Unpickler):
     "An unpickler for dictionaries of arrays that can build nothing else."
 
     def find_class(self, module: str, name: str) -> type:
+        "The pieces of an array, and an error for anything else."
         if module.startswith("numpy") and name in ("_reconstruct", "ndarray", "dtype"):
             return super().find_class(module.replace("numpy.core", "numpy._core"), name)
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a data set")
@@ -188,11 +203,9 @@ def cifar10(
     "Small photographs, [Krizhevsky 2009](https://www.cs.toronto.edu/~kriz/cifar.html)."
     path = find_source(CIFAR10, download)
     names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
-    try:
+    with _reading(path, "CIFAR-10 for Python as published"):
         with tarfile.open(path) as archive:
             files = [archive.extractfile(f"cifar-10-batches-py/{name}") for name in names]
             batches = [_cifar_batch(file) for file in files if file is not None]
-    except (tarfile.TarError, pickle.UnpicklingError, KeyError, EOFError) as error:
-        raise DataError(f"{path} is not CIFAR-10 as published: {error}.") from error
-    train = tuple(np.concatenate(pair) for pair in zip(*batches[:-1], strict=True))
-    return _with_test([train, batches[-1]], CIFAR10_NAMES, flip=True)
+        train = tuple(np.concatenate(pair) for pair in zip(*batches[:-1], strict=True))
+        return _with_test([train, batches[-1]], CIFAR10_NAMES, flip=True)

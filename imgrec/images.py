@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from .core import PictureError, unknown
 
@@ -30,6 +30,7 @@ class Limits:
     max_pixels: int = 50_000_000  # Height times width, checked before decoding
     min_side: int = 1  # Pixels of the shorter side
     formats: tuple[str, ...] = FORMATS  # Names as Pillow gives them
+    max_bytes: int = 500_000_000  # Of the file, which is read into memory
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ class Verdict:
     format: str = ""  # "JPEG", "PNG", ..., empty when unknown
     width: int = 0  # Pixels, upright
     height: int = 0  # Pixels, upright
-    note: str = ""  # Worth knowing, yet no hindrance, such as "animated: first frame is used"
+    note: str = ""  # Worth knowing, yet no hindrance, such as "several frames: ..."
 
 # %% ../nbs/01_images.ipynb #4649c60d
-def _refusal(path: Path) -> str:
+def _refusal(path: Path, limits: Limits) -> str:
     "Why `path` must not be opened as a file; empty when it may."
     try:
         found = path.stat()
@@ -52,8 +53,12 @@ def _refusal(path: Path) -> str:
         return "missing"
     except OSError as error:
         return f"unreadable: {error.strerror}"
+    except ValueError as error:  # a name that no file can have, such as one with a zero byte
+        return f"unreadable: {error}"
     if not stat.S_ISREG(found.st_mode):
         return "not a regular file"
+    if found.st_size > limits.max_bytes:
+        return f"too large: {found.st_size:,} bytes"
     return "" if found.st_size else "empty"
 
 # %% ../nbs/01_images.ipynb #19bcd5a2
@@ -65,6 +70,8 @@ def _open(file: BinaryIO, limits: Limits) -> Image.Image:
         raise PictureError(f"too many pixels: {error}") from error
     except Exception as error:  # whatever a decoder meets in hostile bytes
         raise PictureError("not a picture") from error
+    if image.format == "MPO":  # a JPEG with a second picture behind it, as many phones write
+        image.format = "JPEG"
     if image.format not in limits.formats:
         raise PictureError(f"format not allowed: {image.format}")
     if image.width * image.height > limits.max_pixels:
@@ -78,7 +85,7 @@ def _decoded(
     path: Path, limits: Limits, prepare: Callable[[Image.Image], object] = lambda image: None
 ) -> Image.Image:
     "The decoded picture of a file; a `PictureError` that holds only the reason otherwise."
-    reason = _refusal(path)
+    reason = _refusal(path, limits)
     if reason:
         raise PictureError(reason)
     with warnings.catch_warnings():
@@ -96,36 +103,25 @@ def _decoded(
             raise PictureError("truncated" if cut else f"damaged: {error}") from error
     return image
 
-# %% ../nbs/01_images.ipynb #6b3463b5
-def check_image(
-    path: str | Path,  # A file
-    limits: Limits | None = None,  # Default: `Limits()`
-) -> Verdict:  # Truthy facts about the file; `ok` says whether it can be used
-    "Decode a file fully and say whether it can be used as a picture."
-    try:
-        image = _decoded(Path(path), limits or Limits())
-    except PictureError as error:
-        return Verdict(False, str(error))
-    frames = getattr(image, "n_frames", 1)
-    note = f"{frames} frames: the first is used" if frames > 1 else ""
-    width, height = image.size
-    if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # the four that lie on their side
-        width, height = height, width
-    return Verdict(True, "", image.format or "", width, height, note)
-
-# %% ../nbs/01_images.ipynb #4c41d3df
+# %% ../nbs/01_images.ipynb #bf03c4a6
 def _eight_bit(image: Image.Image) -> Image.Image:
-    "A picture of 16 or 32 bit as 8 bit grey, scaled by the range of its kind."
-    values = np.asarray(image).astype(np.float64)
-    top = 65535.0  # mode I holds 16 bit files too
+    "A picture of 12, 16 or 32 bit as 8 bit grey, scaled by the range of its kind."
+    values = np.nan_to_num(np.asarray(image).astype(np.float64))
+    tags = getattr(image, "tag_v2", {})  # a TIFF's, of which Pillow's mode says only a part
+    bits = min(tags.get(ExifTags.Base.BitsPerSample, (16,))[0], 16)  # mode I holds 16 bit files too
+    top = 2.0**bits - 1
     if image.mode == "F":
         top = 1.0 if values.max(initial=0.0) <= 1.0 else 255.0
+    clear = values == image.info.get("transparency")  # the one value that stands for nothing
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:  # white is zero
+        values = top - values
+    values = np.where(clear, top, values)
     return Image.fromarray(np.clip(np.rint(values / top * 255), 0, 255).astype(np.uint8))
 
 
 def _visible(image: Image.Image) -> Image.Image:
-    "The picture upright, opaque on white, RGB."
-    image = ImageOps.exif_transpose(image)
+    "The picture upright (it is turned in place), opaque on white, RGB."
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
@@ -133,6 +129,36 @@ def _visible(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def _seen(image: Image.Image) -> Image.Image:
+    "What `_visible` makes of a decoded picture; a `PictureError` with the reason otherwise."
+    try:
+        return _visible(image)
+    except Exception as error:  # damaged EXIF data raise many kinds of errors, too
+        raise PictureError(f"damaged: {error}") from error
+
+# %% ../nbs/01_images.ipynb #6b3463b5
+def _has_more(image: Image.Image) -> bool:
+    "Whether frames follow the first one; a damaged second frame is one, too."
+    try:
+        return getattr(image, "is_animated", False)
+    except Exception:  # a GIF's decoder looks for the second frame only now
+        return True
+
+
+def check_image(
+    path: str | Path,  # A file
+    limits: Limits | None = None,  # Default: `Limits()`
+) -> Verdict:  # Truthy facts about the file; `ok` says whether it can be used
+    "Decode a file fully and say whether it can be used as a picture."
+    try:
+        image = _decoded(Path(path), limits or Limits())
+        width, height = _seen(image).size
+    except PictureError as error:
+        return Verdict(False, str(error))
+    note = "several frames: the first is used" if _has_more(image) else ""
+    return Verdict(True, "", image.format or "", width, height, note)
 
 # %% ../nbs/01_images.ipynb #79a2ea00
 def read_image(
@@ -148,7 +174,7 @@ def read_image(
             image.draft(image.mode, (side, side))
 
     try:
-        return np.asarray(_visible(_decoded(Path(path), limits or Limits(), prepare)))
+        return np.asarray(_seen(_decoded(Path(path), limits or Limits(), prepare)))
     except PictureError as error:
         raise PictureError(
             f"{path} cannot be used as a picture: {error}. Expected one of "

@@ -27,6 +27,11 @@ from imgrec.blocks import (
 from .core import ImageSpec, unknown
 
 # %% ../nbs/07_models.ipynb #78ad1c9c
+def _finished(inputs: Any, logits: Any, spec: ImageSpec, name: str) -> keras.Model:
+    "The model from its input to its probabilities."
+    return keras.Model(inputs, probabilities(logits, spec), name=name)
+
+
 def two_conv(
     spec: ImageSpec,  # Pictures and classes
     dense: int = 128,  # Units of the hidden dense layer
@@ -82,11 +87,6 @@ def small_resnet(
         for block in range(depth):
             x = residual_block(x, width * 2**stage, stride=2 if stage and not block else 1)
     return _finished(inputs, head(x, spec, dropout), spec, "small_resnet")
-
-
-def _finished(inputs: Any, logits: Any, spec: ImageSpec, name: str) -> keras.Model:
-    "The model from its input to its probabilities."
-    return keras.Model(inputs, probabilities(logits, spec), name=name)
 
 # %% ../nbs/07_models.ipynb #eab173a2
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from .catalog import Catalog, pictures_fingerprint
+from .catalog import Catalog, pictures_fingerprint, read_row
 from .core import DataError, PictureError, atomic_path, cache_folder, read_json, write_json
 from .images import resize_image, to_channels
 
@@ -54,7 +54,7 @@ def _fill(catalog: Catalog, table: np.ndarray, resize: str) -> list[str]:
 
     def one(row: int) -> str:
         try:
-            picture = catalog.read(row, (height, width))
+            picture = read_row(catalog, row, (height, width))
         except PictureError as error:
             return str(error.__cause__ or error)
         resized = resize_image(picture, (height, width), resize)

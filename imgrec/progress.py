@@ -76,6 +76,7 @@ class Progress(keras.callbacks.Callback):
         self._show((self.epoch + 1) / self.epochs, "end")
 
     def _show(self, share: float, event: str) -> None:
+        "Draw the share done, the last metrics, and the time spent and left."
         self.drawn = time.monotonic()
         spent = self.drawn - self.started
         left = f", {duration(spent / share - spent)} left" if 0 < share < 1 else ""

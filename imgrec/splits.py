@@ -35,7 +35,8 @@ def _split_class(files: pd.Series, valid: float, test: float, seed: int, name: o
     parts = pd.Series("train", index=files.index)
     start = 0
     for part, share in shares.items():
-        count = min(max(round(len(files) * share), share > 0), len(files) - wanted + 1)
+        wanted -= share > 0  # what is left for the parts that follow
+        count = min(max(round(len(files) * share), share > 0), len(files) - start - wanted)
         parts.loc[order[start : start + count]] = part
         start += count
     return parts
@@ -48,7 +49,7 @@ def _strata(labels: pd.Series) -> Iterator[tuple[object, pd.Index]]:
             yield rows.iloc[0], rows.index
     sets = labels[labels.map(lambda label: not isinstance(label, str))]
     rare = sets[sets.groupby(sets.astype(str)).transform("size") < 3]
-    if len(rare):
+    if len(rare) >= 3 or len(rare) == len(labels) > 0:
         yield "rare combinations", rare.index
 
 
@@ -59,11 +60,12 @@ def split_table(
     seed: int,  # Decides which
 ) -> pd.DataFrame:  # The table with a column `split`: "train", "valid", "test", or "" if not ok
     "Divide a table of pictures, class by class."
-    if min(valid, test) < 0 or valid + test >= 1:
+    if not (valid >= 0 and test >= 0 and valid + test < 1):
         raise CatalogError(f"valid + test must be in [0, 1), received {valid} and {test}.")
     split = pd.Series("", index=table.index)
     usable = table.get("ok", pd.Series(True, index=table.index)).astype(bool)
     given = table.get("split", split).eq("test") & usable
+    split[usable] = "train"
     split[given] = "test"
     rest = table[usable & ~given]
     test = 0 if given.any() else test

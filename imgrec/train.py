@@ -235,7 +235,7 @@ def _callbacks(
         used.append(_early_stopping(early_stopping, monitored))
     return used
 
-
+# %% ../nbs/08_train.ipynb #503598fd
 def _train(
     model: keras.Model, splits: Splits, epochs: int, callbacks: list[keras.callbacks.Callback]
 ) -> tuple[pd.DataFrame, float]:

@@ -1,28 +1,32 @@
-"""Run notebooks and store their outputs, or check that the stored ones are in order.
+"""Run notebooks and store their outputs, clean them, or measure.
 
-    python tools/notebooks.py run nbs/00_core.ipynb ...   execute, store outputs, clean
-    python tools/notebooks.py clean                       clean all, executing nothing
+python tools/notebooks.py run [NOTEBOOK ...]   execute, store outputs, clean (default: all)
+python tools/notebooks.py clean                clean all, executing nothing
+python tools/notebooks.py bench                run nbs/benchmarks/, saying which data is missing
 """
 
 import argparse
+import os
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbdev.clean import clean_nb, process_write
 from nbdev.config import get_config
 
 ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "nbs" / "benchmarks"
 SKIPPED = "skipped"
 
 
 def all_notebooks() -> list[Path]:
-    "Every notebook of the project, without Jupyter's checkpoints."
+    "Every notebook of the project, without Jupyter's checkpoints and the benchmarks."
     found = sorted((ROOT / "nbs").rglob("*.ipynb"))
-    return [path for path in found if not any(part[0] in "._" for part in path.parts[-3:])]
+    kept = [path for path in found if BENCHMARKS not in path.parents]
+    return [path for path in kept if not any(part[0] in "._" for part in path.parts[-3:])]
 
 
 def execute(path: Path) -> None:
@@ -41,7 +45,7 @@ def execute(path: Path) -> None:
             cell.metadata.pop("tags")
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
-                output["data"].pop("image/jpeg", None)  # Pillow stores every picture twice
+                output["data"].pop("image/jpeg", None)  # Pillow gives every picture twice
     notebook.metadata.pop("widgets", None)  # sixty lines a slider, and no page shows them
     nbformat.write(notebook, path)
     clean(path)
@@ -50,18 +54,38 @@ def execute(path: Path) -> None:
 def clean(path: Path) -> None:
     "Drop what changes from run to run: counts, ids in addresses, metadata of the editor."
     get_config(cfg_name="settings.ini", path=ROOT)
-    tidy = partial(clean_nb, clean_ids=True)
-    process_write(warn_msg="cannot clean", proc_nb=tidy, f_in=path)
+    process_write(
+        warn_msg="cannot clean", proc_nb=lambda nb: clean_nb(nb, clean_ids=True), f_in=path
+    )
+
+
+def say_what_is_missing() -> None:
+    "Benchmarks measure on what is at hand; the classic sets are files that the user provides."
+    folder = os.environ.get("IMGREC_DATA")
+    if not folder:
+        print("IMGREC_DATA is not set: benchmarks use the sets that come with the packages. For")
+        print("MNIST, CIFAR-10 or your photos, set it to their folder (see nbs/03_datasets.ipynb).")
+    elif not Path(folder).is_dir():
+        sys.exit(f"IMGREC_DATA={folder} is not a folder. Set it to the one that holds the data.")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["run", "clean"])
+    parser.add_argument("command", choices=["run", "clean", "bench"])
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all")
     options = parser.parse_args()
-    for path in options.notebooks or all_notebooks():
+    chosen = options.notebooks or all_notebooks()
+    if options.command == "bench":
+        say_what_is_missing()
+        chosen = options.notebooks or sorted(BENCHMARKS.glob("[!.]*.ipynb"))
+        if not chosen:
+            sys.exit(f"There is no notebook in {BENCHMARKS.relative_to(ROOT)} yet.")
+    for path in chosen:
         started = time.monotonic()
-        (execute if options.command == "run" else clean)(path.resolve())
+        try:
+            (clean if options.command == "clean" else execute)(path.resolve())
+        except CellExecutionError as problem:
+            sys.exit(f"{path} stops; it is stored as it was.\n{problem.traceback[-3000:]}")
         seconds = time.monotonic() - started
         print(f"{path}: {seconds:.0f} s, {path.stat().st_size / 1024:.0f} KB", flush=True)
 
