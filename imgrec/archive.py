@@ -146,15 +146,32 @@ def missing_objects(
     return [name for name in foreign if not {name, name.rpartition(">")[2]} & given]
 
 # %% ../nbs/11b_archive.ipynb #d5f48e73
+def _uncompiled(config: Any) -> Any:
+    "A configuration without optimizers, losses and metrics, at any depth."
+    if isinstance(config, list):
+        return [_uncompiled(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    return {name: _uncompiled(item) for name, item in config.items() if name != "compile_config"}
+
+
+def _copy_weights(old: Any, new: Any) -> None:
+    "Copy an h5py group, without what belongs to optimizers."
+    new.attrs.update(old.attrs)
+    for name, item in old.items():
+        if hasattr(item, "items") and name != "optimizer":
+            _copy_weights(item, new.create_group(name))
+        elif name != "optimizer":
+            old.copy(name, new)
+
+
 def _weights_only(weights: bytes) -> bytes:
-    "The file of weights without the optimizer's."
+    "A file of weights without the optimizers'."
     import h5py
 
     fresh = io.BytesIO()
     with h5py.File(io.BytesIO(weights)) as old, h5py.File(fresh, "w") as new:
-        for name in old:
-            if name != "optimizer":
-                old.copy(name, new)
+        _copy_weights(old, new)
     return fresh.getvalue()
 
 
@@ -165,8 +182,8 @@ def without_training(
     "Copy a model's file without optimizer, loss and metrics."
     with zipfile.ZipFile(source) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
-    config = json.loads(contents["config.json"])
-    contents["config.json"] = json.dumps({**config, "compile_config": None}).encode()
+    config = _uncompiled(json.loads(contents["config.json"]))
+    contents["config.json"] = json.dumps(config).encode()
     contents["model.weights.h5"] = _weights_only(contents["model.weights.h5"])
     with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, content in contents.items():

@@ -49,7 +49,7 @@ def _check_recipe(recipe: Augment) -> None:
     "Raise an `OptionError` that names the number that is out of its range."
     for name in ("zoom", "shift", "rotation", "brightness", "contrast", "cutout"):
         value, largest = getattr(recipe, name), LARGEST.get(name, 1)
-        if not 0 <= value <= largest:
+        if not isinstance(value, (int, float)) or not 0 <= value <= largest:
             raise OptionError(f"{name} must be in 0 to {largest}, received {value!r}.")
 
 # %% ../nbs/04_augment.ipynb #3d4ac2cd
@@ -73,12 +73,22 @@ def as_recipe(
         if (value or "none") not in RECIPES:
             raise unknown("augmentation recipe", value, RECIPES)
         return RECIPES[value or "none"]
+    if not isinstance(value, Mapping):
+        raise OptionError(
+            f"Expected a recipe's name, an Augment or its fields, received {value!r}."
+        )
     known = [field.name for field in fields(Augment)]
     strange = [name for name in value if name not in known]
     if strange:
         raise unknown("augmentation", strange[0], known)
-    layers = map(keras.saving.deserialize_keras_object, value.get("layers", ()))
-    return Augment(**{**value, "layers": tuple(layers)})
+    try:
+        layers = tuple(map(keras.saving.deserialize_keras_object, value.get("layers", ())))
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            "A layer of the recipe cannot be made anew from its settings. Write "
+            "@keras.saving.register_keras_serializable() above its class."
+        ) from error
+    return Augment(**{**value, "layers": layers})
 
 # %% ../nbs/04_augment.ipynb #c2f99710
 def _draw_geometry(count: int, recipe: Augment, seed: tf.Tensor) -> dict[str, tf.Tensor]:

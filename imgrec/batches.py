@@ -34,13 +34,13 @@ def encode_labels(
     "Class names as the numbers that a loss takes."
     position = {name: number for number, name in enumerate(spec.class_names)}
     sets = [label if isinstance(label, tuple) else (label,) for label in labels]
+    if spec.label_mode != "multi_label" and any(len(names) != 1 for names in sets):
+        raise DataError(f"label_mode {spec.label_mode!r} needs one label a picture.")
     if spec.label_mode in ("categorical", "multi_label"):
         rows = np.zeros((len(sets), spec.classes), np.float32)
         for row, names in zip(rows, sets, strict=True):
             row[[position[name] for name in names]] = 1
         return rows
-    if any(len(names) != 1 for names in sets):
-        raise DataError(f"label_mode {spec.label_mode!r} needs one label a picture.")
     numbers = np.array([position[names[0]] for names in sets], np.int32)
     return numbers if spec.label_mode == "int" else numbers[:, None].astype(np.float32)
 

@@ -185,7 +185,7 @@ def _answers(
     try:
         table = predict_table(classifier.model, batches, list(spec.class_names), mode)
     except DataError:
-        if batches.good:
+        if len(batches.reasons) < len(pictures):
             raise
         return pd.DataFrame(columns=columns), batches.reasons
     table.index = pd.Index(batches.good)

@@ -12,8 +12,9 @@ import math
 import mmap
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,15 @@ import numpy as np
 import tensorflow as tf
 
 from .catalog import Catalog, pictures_fingerprint, read_row
-from .core import DataError, PictureError, atomic_path, cache_folder, read_json, write_json
+from imgrec.core import (
+    DataError,
+    ImgrecError,
+    PictureError,
+    atomic_path,
+    cache_folder,
+    read_json,
+    write_json,
+)
 from .images import resize_image, to_channels
 
 # %% ../nbs/04a_packed.ipynb #291f8a76
@@ -69,21 +78,27 @@ PACK_VERSION = 1
 
 
 def _reserve(path: Path, size: int) -> None:
-    "Make a file of `size` bytes that has its place on the disk; a `DataError` if there is none."
+    "Make a file of `size` bytes that has its place on the disk; an `OSError` if there is none."
     free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise OSError(f"{free / 1e6:,.1f} MB are free")
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+
+
+@contextmanager
+def _writing(place: Path, size: int) -> Iterator[None]:
+    "Turn what the disk refuses into a `DataError` that says what is needed where."
     try:
-        if free < size:
-            raise OSError("too little space")
-        with path.open("wb") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:
-                file.truncate(size)
+        yield
     except OSError as error:
         raise DataError(
-            f"The decoded pictures need {size / 1e6:,.0f} MB in {path.parent.parent}, and "
-            f"{free / 1e6:,.0f} MB are free ({error}). Free some space, choose a smaller "
-            "image_size, or set IMGREC_CACHE to a folder on another disk."
+            f"The decoded pictures need {size / 1e6:,.1f} MB in {place} ({error}). Free some "
+            "space, choose a smaller image_size, or set IMGREC_CACHE to a folder that you may "
+            "write to, on another disk."
         ) from error
 
 
@@ -93,9 +108,30 @@ def _key(catalog: Catalog, shape: tuple[int, int, int], resize: str) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 # %% ../nbs/04a_packed.ipynb #8e9faa49
-def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    "The file as an array; what is written to it stays in this process."
-    return np.memmap(path, np.uint8, "c", shape=shape)
+def _kept(place: Path, shape: tuple[int, ...]) -> Packed | None:
+    "The table that is kept in a folder; None unless it is there whole."
+    index, pixels = place / "index.json", place / "pixels.u8"
+    if not index.is_file() or not pixels.is_file() or pixels.stat().st_size != math.prod(shape):
+        return None
+    try:
+        reasons = tuple(read_json(index)["reasons"])
+    except (ImgrecError, KeyError):  # a damaged cache is made anew
+        return None
+    # mapped copy-on-write: what is written to it stays in this process
+    return Packed(np.memmap(pixels, np.uint8, "c", shape=shape), reasons)
+
+
+def _make(catalog: Catalog, place: Path, shape: tuple[int, ...], resize: str) -> Packed:
+    "Decode into a file in `place`, and write its index when it may be used again."
+    with atomic_path(place / "pixels.u8") as temporary:
+        _reserve(temporary, math.prod(shape))
+        table = np.memmap(temporary, np.uint8, "r+", shape=shape)
+        reasons = _fill(catalog, table, resize)
+        table.flush()
+        del table
+    if not any(reason.startswith("unreadable") for reason in reasons):
+        write_json(place / "index.json", {"shape": shape, "reasons": reasons})
+    return Packed(np.memmap(place / "pixels.u8", np.uint8, "c", shape=shape), tuple(reasons))
 
 
 def pack(
@@ -111,14 +147,9 @@ def pack(
         table = _anonymous(full)
         return Packed(table, tuple(_fill(catalog, table, resize)))
     place = (folder or cache_folder() / "packed") / _key(catalog, shape, resize)
-    index, pixels = place / "index.json", place / "pixels.u8"
-    if not index.exists():
-        with atomic_path(pixels) as temporary:
-            _reserve(temporary, math.prod(full))
-            table = np.memmap(temporary, np.uint8, "r+", shape=full)
-            reasons = _fill(catalog, table, resize)
-            table.flush()
-            del table
-        write_json(index, {"shape": full, "reasons": reasons})
+    packed = _kept(place, full)
+    if packed is None:
+        with _writing(place.parent, math.prod(full)):
+            packed = _make(catalog, place, full, resize)
         done(place)
-    return Packed(_mapped(pixels, full), tuple(read_json(index)["reasons"]))
+    return packed

@@ -45,7 +45,7 @@ def _as_shown(image: Any) -> np.ndarray:
     "A picture as `uint8`, `(height, width)` or `(height, width, 3)`."
     array = np.asarray(image)
     array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
-    if array.ndim != 2 and (array.ndim != 3 or array.shape[-1] != 3):
+    if (array.ndim != 2 and (array.ndim != 3 or array.shape[-1] != 3)) or not array.size:
         raise DataError(f"Expected pictures (height, width, 1 or 3), received {array.shape}.")
     low, high = float(array.min()), float(array.max())
     if not 0 <= low <= high <= 255:
@@ -55,7 +55,8 @@ def _as_shown(image: Any) -> np.ndarray:
 
 def _check_not_divided(images: Sequence[Any]) -> None:
     "Refuse a set of pictures that was divided by 255."
-    tops = [np.max(image) for image in images if np.asarray(image).dtype.kind == "f"]
+    floats = [np.asarray(image) for image in images if np.asarray(image).dtype.kind == "f"]
+    tops = [float(image.max(initial=0)) for image in floats]
     if tops and len(tops) == len(images) and 0 < max(tops) <= 1:
         raise DataError(
             f"Expected pixels from 0 to 255, received none above {max(tops):.3g}. "
@@ -63,6 +64,12 @@ def _check_not_divided(images: Sequence[Any]) -> None:
         )
 
 # %% ../nbs/10_plots.ipynb #4462fbc1
+def _cell(ax: Axes, columns: int, rows: int, lines: int) -> float:
+    "Inches, roughly, that a picture of such a grid gets in `ax`, beside its caption."
+    width, height = np.asarray(ax.get_window_extent().size) / ax.figure.dpi
+    return max(min(width / columns, (height / rows - 0.15 * lines) / 1.08), 0.2)
+
+# %% ../nbs/10_plots.ipynb #8ea06f4c
 def plot_images(
     images: Sequence[Any],  # Pictures, `(height, width, 1 or 3)`, in 0-255; sizes may differ
     captions: Sequence[object] | None = None,  # One a picture; long lines are shortened
@@ -82,7 +89,7 @@ def plot_images(
     lines, rows = max(len(text.splitlines()) for text in texts), math.ceil(len(images) / columns)
     new = ax is None
     ax = _axes(ax, max(columns, 1.6), rows * (1.08 + 0.15 * lines))
-    cell = 1.0 if new else _cell(ax, columns, rows)
+    cell = 1.0 if new else _cell(ax, columns, rows, lines)
     step, letters = 1.08 + 0.15 * lines / cell, max(round(14 * cell), 6)
     for at, (image, text) in enumerate(zip(shown, texts, strict=True)):
         x, y = at % columns + 0.5, at // columns * step + 0.5
@@ -94,12 +101,6 @@ def plot_images(
     ax.set(xlim=(-0.03, columns + 0.03), ylim=(rows * step - 0.03, -0.03), aspect="equal")
     ax.axis("off")
     return ax
-
-
-def _cell(ax: Axes, columns: int, rows: int) -> float:
-    "Inches, roughly, that a picture of such a grid gets in `ax`."
-    box = ax.get_window_extent()
-    return max(min(box.width / columns, box.height / rows / 1.3) / ax.figure.dpi, 0.2)
 
 # %% ../nbs/10_plots.ipynb #8fe9a128
 def _pictures_at(images: Any, predictions: pd.DataFrame, rows: Sequence[int]) -> list[Any]:
@@ -191,14 +192,14 @@ def plot_metrics(
         raise unknown("metric of a class", metric, ("precision", "recall", "f1"))
     weakest = set(rows["value"].fillna(2).sort_values(kind="stable").index[:most])
     shown = rows[[index in weakest for index in rows.index]]
-    ax = _axes(ax, 4.2, 0.22 * len(shown) + 0.8)
+    labels = [f"{_text(row.average)} (n={row.n:g})" for row in shown.itertuples()]
+    ax = _axes(ax, 3.4 + 0.075 * max(map(len, labels)), 0.22 * len(shown) + 0.8)
     places = np.arange(len(shown))
     ax.hlines(places, shown["low"], shown["high"], color=COLOURS[0], alpha=0.6, linewidth=2)
     ax.plot(shown["value"], places, "o", color=COLOURS[0])
     mean = table[(table["metric"] == metric) & (table["average"] == "macro")]["value"]
     for value in mean:
         ax.axvline(value, color=COLOURS[1], linestyle="--", linewidth=1)
-    labels = [f"{_text(row.average)} (n={row.n:g})" for row in shown.itertuples()]
     ax.set(yticks=places, yticklabels=labels, ylim=(len(shown) - 0.5, -0.5))
     ax.set_xlabel(f"{metric}{', dashed: mean of classes' if len(mean) else ''}")
     if len(shown) < len(rows):
@@ -211,7 +212,7 @@ def _mark(ax: Axes, x: Any, y: float, words: str) -> None:
     ax.plot(x, y, "o", color=COLOURS[3], markersize=11, fillstyle="none")
     ax.set_title(words, fontsize=10)
 
-
+# %% ../nbs/10_plots.ipynb #f96f1f14
 def plot_history(
     history: pd.DataFrame | Mapping,  # `run.history`: a row an epoch; or Keras's `.history`
     ax: Axes | None = None,  # Where to draw; a new figure if None
@@ -236,7 +237,7 @@ def plot_history(
         best = table.index[int(np.nanargmin(table[judge]))]
         words = f"best epoch {best} (lowest {judge}): {line.get(best, math.nan):.4g}"
         _mark(ax, best, line.get(best, math.nan), words)
-    ax.set(xlabel="epoch", ylabel=metric)
+    ax.set(xlabel="epoch", ylabel=_text(metric))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
     return ax
@@ -256,7 +257,7 @@ def _along(results: pd.DataFrame, by: str, ax: Axes) -> list[Any]:
         ax.set_xscale("log")
     return list(values)
 
-
+# %% ../nbs/10_plots.ipynb #4e922191
 def plot_search(
     results: pd.DataFrame,  # A row a trial, in order
     objective: str = "score",  # The column of scores; empty where a trial failed
@@ -273,7 +274,7 @@ def plot_search(
     ax = _axes(ax, 4.2, 2.4)
     x: list = _along(results, by, ax) if by else list(range(1, len(scores) + 1))
     done = np.flatnonzero(np.isfinite(scores))
-    ax.set(xlabel=by or "trial", ylabel=objective)
+    ax.set(xlabel=_text(by or "trial", 40), ylabel=_text(objective))
     ax.plot([x[at] for at in done], scores[done], "o", color=COLOURS[0], alpha=0.8)
     failed = [x[at] for at in np.flatnonzero(~np.isfinite(scores))]
     across = ax.get_xaxis_transform()  # x in trials, y from 0 at the bottom to 1 at the top

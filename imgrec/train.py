@@ -19,7 +19,7 @@ import pandas as pd
 import tensorflow as tf
 
 from .core import ImageSpec, ModelError, OptionError, optional, seed_everything, unknown
-from .data import Splits, from_datasets
+from .data import Splits, as_splits
 from .progress import progress_callback
 
 # %% ../nbs/08_train.ipynb #9fc1e1b0
@@ -54,27 +54,45 @@ def compile_model(
     return model
 
 # %% ../nbs/08_train.ipynb #414dae96
+def _shapes(model: keras.Model, spec: ImageSpec) -> tuple[tuple, Any]:
+    "Input and output shape; a model that cannot say them is shown a blank picture."
+    shape = getattr(model, "input_shape", None) if model.built else None
+    if isinstance(shape, tuple):
+        return shape, model.output_shape
+    try:
+        outputs = model(np.zeros((1, *spec.shape), "float32"), training=False)
+    except Exception as error:  # what a model of somebody's raises
+        raise ModelError(f"{model.name} takes no picture of {spec.shape}: {error}") from error
+    several = not hasattr(outputs, "shape")
+    return (None, *spec.shape), type(outputs) if several else (None, *outputs.shape[1:])
+
+
 def check_fit(
     model: keras.Model,  # Any
     spec: ImageSpec,  # Of the data
 ) -> None:
     "Raise a `ModelError` when a model's input or output does not fit the data."
-    expected = {"binary": 1}.get(spec.label_mode, spec.classes)
-    shape = getattr(model, "input_shape", None) if model.built else None
-    if isinstance(shape, tuple):
-        if len(shape) != 4 or any(
-            have not in (None, want) for have, want in zip(shape[1:], spec.shape, strict=True)
-        ):
-            raise ModelError(
-                f"{model.name} takes pictures of {shape[1:]}, the data has {spec.shape} "
-                "(height, width, channels). Build it with splits.spec, or load(..., image_size=)."
-            )
-        outputs = model.output_shape
-        if isinstance(outputs, tuple) and outputs[-1] != expected:
-            raise ModelError(
-                f"{model.name} gives {outputs[-1]} numbers a picture, but {spec.label_mode!r} "
-                f"labels of {spec.classes} classes need {expected}."
-            )
+    if not isinstance(model, keras.Model):
+        raise ModelError(
+            f"Expected a keras.Model, received {model!r}. To build one by its name, use "
+            "build_model(name, splits.spec)."
+        )
+    shape, outputs = _shapes(model, spec)
+    if len(shape) != 4 or any(
+        have not in (None, want) for have, want in zip(shape[1:], spec.shape, strict=True)
+    ):
+        raise ModelError(
+            f"{model.name} takes pictures of {shape[1:]}, the data has {spec.shape} "
+            "(height, width, channels). Build it with splits.spec, or load(..., image_size=)."
+        )
+    expected = 1 if spec.label_mode == "binary" else spec.classes
+    if not (isinstance(outputs, tuple) and len(outputs) == 2 and outputs[1] == expected):
+        single = outputs == (None, 1) and spec.label_mode == "int" and spec.classes == 2
+        hint = " Or say from_datasets(..., label_mode='binary')." if single else ""
+        raise ModelError(
+            f"{model.name} gives outputs of shape {outputs}, but {spec.label_mode!r} labels of "
+            f"{spec.classes} classes need (None, {expected}).{hint}"
+        )
 
 # %% ../nbs/08_train.ipynb #a02d974b
 def _early_stopping(patience: int, monitored: str) -> keras.callbacks.Callback:
@@ -113,12 +131,13 @@ class _StopAtNaN(keras.callbacks.Callback):
             )
 
 
-class _LearningRate(keras.callbacks.Callback):
-    "Puts the learning rate into the logs, so that the history has it."
+class _Logs(keras.callbacks.Callback):
+    "Makes an epoch's logs plain numbers, with the learning rate among them."
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        "Add `learning_rate` to the epoch's logs."
+        "Take the mean of a metric that has a value a class; add `learning_rate`."
         if logs is not None:
+            logs.update({name: float(np.mean(value)) for name, value in logs.items()})
             rate = self.model.optimizer.learning_rate
             logs["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
 
@@ -135,17 +154,20 @@ class Run:
 
     @property
     def best_epoch(self) -> int:
-        "The epoch with the lowest validation loss (training loss without validation)."
-        column = "val_loss" if "val_loss" in self.history else "loss"
-        return int(list(self.history.index)[self.history[column].argmin()])
+        "The epoch with the lowest validation loss (or training loss); 0 if no epoch has ended."
+        for column in ("val_loss", "loss"):
+            losses = self.history.get(column, pd.Series(dtype=float)).dropna()
+            if len(losses):
+                return int(list(losses.index)[losses.argmin()])
+        return 0
 
     def __repr__(self) -> str:
+        start = f"Run: {self.model.name}, {len(self.history)} epochs in {self.seconds:.0f} s"
+        if not self.best_epoch:
+            return start
         best = self.history.loc[self.best_epoch].drop("learning_rate", errors="ignore")
         facts = ", ".join(f"{name} {value:.4g}" for name, value in best.items())
-        return (
-            f"Run: {self.model.name}, {len(self.history)} epochs in {self.seconds:.0f} s; "
-            f"best epoch {self.best_epoch}: {facts}"
-        )
+        return f"{start}; best epoch {self.best_epoch}: {facts}"
 
 
 def versions() -> dict[str, str]:  # Name to version
@@ -187,20 +209,19 @@ def fit(
 ) -> Run:  # The trained model and how it came about
     "Train a model; a `ModelError` before the first epoch when it does not fit the data."
     arguments = {
-        "epochs": epochs,
+        "epochs": _said(epochs),
         "learning_rate": _said(learning_rate),
         "optimizer": _said(optimizer),
         "loss": _said(loss),
         "early_stopping": early_stopping,
         "seed": seed,
     }
-    if not isinstance(splits, Splits):
-        splits = from_datasets(*splits)
     if not isinstance(epochs, (int, np.integer)) or epochs < 1:
         raise OptionError(f"epochs must be a whole number from 1, received {epochs!r}.")
-    check_fit(model, splits.spec)
+    splits = as_splits(splits)
     if seed is not None:
         seed_everything(seed)
+    check_fit(model, splits.spec)
     compile_model(model, splits.spec, learning_rate, optimizer, loss, metrics)
     used = _callbacks(splits, early_stopping, checkpoint, tensorboard, callbacks)
     used.append(progress_callback(progress, epochs, splits.steps_per_epoch))
@@ -211,6 +232,8 @@ def fit(
 # %% ../nbs/08_train.ipynb #ad17d2c3
 def _said(value: Any) -> Any:
     "A setting as a JSON value: numbers and words as they are, objects by their name."
+    if isinstance(value, np.generic):
+        return value.item()
     if value is None or isinstance(value, (str, int, float)):
         return value
     return getattr(value, "name", None) or getattr(value, "__name__", type(value).__name__)
@@ -225,7 +248,7 @@ def _callbacks(
 ) -> list[keras.callbacks.Callback]:
     "The callbacks that the options of `fit` stand for, and the user's own."
     monitored = "loss" if splits.valid is None else "val_loss"
-    used: list[keras.callbacks.Callback] = [_StopAtNaN(), _LearningRate()]
+    used: list[keras.callbacks.Callback] = [_StopAtNaN(), _Logs()]
     if checkpoint is not None:
         used.append(_checkpoint(checkpoint, monitored))
     if tensorboard is not None:
@@ -241,16 +264,17 @@ def _train(
 ) -> tuple[pd.DataFrame, float]:
     "Let Keras train; Ctrl-C ends it politely."
     data = _training_data(splits, epochs)
+    history = keras.callbacks.History()
     started = time.perf_counter()
     try:
         model.fit(
             **data,
             epochs=epochs,
             validation_data=splits.valid,
-            callbacks=callbacks,
+            callbacks=[*callbacks, history],
             shuffle=False,  # the dataset does it
             verbose=0,
         )
     except KeyboardInterrupt:
         print("Stopped by hand; the model keeps what it has learned so far.")
-    return _history_table(model.history), time.perf_counter() - started
+    return _history_table(history), time.perf_counter() - started

@@ -85,6 +85,7 @@ def execute(folder: Path, progress: Progress):
         notebook,
         timeout=1800,
         kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
         on_cell_start=started,
     )

@@ -35,9 +35,13 @@ def execute(path: Path) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code" and "#| eval: false" in cell.source:
             cell.metadata.setdefault("tags", []).append(SKIPPED)
-    where = {"metadata": {"path": str(path.parent)}}
     client = NotebookClient(
-        notebook, timeout=3600, resources=where, skip_cells_with_tag=SKIPPED, kernel_name="python3"
+        notebook,
+        timeout=3600,
+        kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
+        skip_cells_with_tag=SKIPPED,
+        resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()
     for cell in notebook.cells:

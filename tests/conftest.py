@@ -1,0 +1,64 @@
+"""Shared by all tests: a private cache, and the project's numbers at the end of the run."""
+
+import os
+import random
+import statistics
+import sys
+import tempfile
+import zlib
+
+import pytest
+from project import MEASURED, ROOT, functions, line_counts, notebooks
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "agg")
+# Nothing that a test stores outlives the run, and nothing stored before can change a result.
+_CACHE = tempfile.TemporaryDirectory(prefix="imgrec-tests-", ignore_cleanup_errors=True)
+os.environ["IMGREC_CACHE"] = _CACHE.name
+
+SECONDS: dict[str, float] = {}  # notebook -> how long it took
+
+
+@pytest.fixture(autouse=True)
+def fresh_start(request: pytest.FixtureRequest) -> None:
+    "Each test has its own seed, and Keras counts layers from one: order changes no result."
+    seed = zlib.crc32(request.node.nodeid.encode()) % 2**31
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed)
+    if "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session()
+        sys.modules["keras"].utils.set_random_seed(seed)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    "Note how long each notebook takes."
+    if report.when == "call" and "test_notebook[" in report.nodeid:
+        SECONDS[report.nodeid.partition("[")[2].rstrip("]")] = report.duration
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    "Lengths, sizes and times: reported, so that they can be watched."
+    if not SECONDS:
+        return
+    write = terminalreporter.write_line
+    terminalreporter.section("the project in numbers")
+    lengths = sorted(f.length for f in functions())
+    if lengths:
+        longest = max(functions(), key=lambda f: f.length)
+        upper = lengths[int(0.95 * (len(lengths) - 1))]
+        words = (
+            f"median {statistics.median(lengths):.0f} lines, 95 % {upper}, longest {longest.length}"
+        )
+        write(f"functions    {len(lengths)}: {words} ({longest.module.stem}.{longest.name})")
+    tests, exported = line_counts()
+    write(f"test lines   {tests} for {exported} exported: {tests / max(1, exported):.2f} a line")
+    sizes = {str(p.relative_to(ROOT / "nbs")): p.stat().st_size / 1024 for p in notebooks()}
+    largest = max(sizes, key=lambda name: sizes[name])
+    total = sum(sizes.values())
+    write(f"notebooks    {len(sizes)}: {total:.0f} KB, largest {largest} {sizes[largest]:.0f} KB")
+    write(f"their times  {sum(SECONDS.values()):.0f} s together")
+    for name, seconds in SECONDS.items():
+        write(f"             {seconds:6.1f} s {sizes.get(name, 0):6.0f} KB  {name}")
+    for name, value in MEASURED.items():
+        write(f"{name:12} {value}")

@@ -1,0 +1,287 @@
+"""Figures of odd tables: nothing cut off, nothing shown, no pyplot where an `ax` is given."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from PIL import Image
+
+from imgrec.core import DataError, OptionError
+from imgrec.evaluate import confusion_table, metrics
+from imgrec.plots import (
+    plot_confusion,
+    plot_history,
+    plot_images,
+    plot_metrics,
+    plot_mistakes,
+    plot_search,
+)
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3)).astype("uint8")
+LONG = "a picture of a kind that nobody could describe in fewer words than these"
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed():
+    "No figure of a test stays in memory."
+    yield
+    from matplotlib import pyplot
+
+    pyplot.close("all")
+
+
+def own_axes(width=5.0, height=4.0):
+    "Axes of a figure that pyplot does not know."
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure.subplots()
+
+
+def cut_off(ax):
+    "Texts of a drawn figure that reach over its border."
+    ax.figure.canvas.draw()
+    frame = ax.figure.bbox.padded(1.5)
+    texts = [*ax.texts, ax.title]
+    for axis in (ax.xaxis, ax.yaxis) if ax.axison else ():
+        low, high = sorted(axis.get_view_interval())
+        assert np.isfinite([low, high]).all()
+        ticks = axis.get_major_ticks()
+        texts += [axis.label, *(tick.label1 for tick in ticks if low <= tick.get_loc() <= high)]
+    boxes = {text.get_text(): text.get_window_extent() for text in texts if text.get_text()}
+    return [
+        text
+        for text, box in boxes.items()
+        if box.x0 < frame.x0 or box.y0 < frame.y0 or box.x1 > frame.x1 or box.y1 > frame.y1
+    ]
+
+
+def predictions(k, n=200, names=None):
+    "A table of predictions of `k` classes, four in five right."
+    rng = np.random.default_rng(0)
+    names = np.array(names or [f"class {at}" for at in range(k)])
+    true = np.concatenate([np.arange(k), rng.integers(0, k, n)])
+    said = np.where(rng.random(len(true)) < 0.8, true, rng.integers(0, k, len(true)))
+    table = pd.DataFrame({"true": names[true], "predicted": names[said]})
+    return table.assign(confidence=rng.random(len(true)), file="x.png")
+
+
+@pytest.mark.parametrize("k", [1, 2, 10, 21, 100])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("given", [False, True])
+def test_confusion_of_few_and_many_classes_fits_its_figure(k, normalize, given):
+    table = confusion_table(predictions(k))
+    ax = plot_confusion(table, ax=own_axes() if given else None, normalize=normalize)
+    assert cut_off(ax) == []
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels[0] == "class 0" and (k > 20 or len(labels) == k)
+    assert bool(ax.texts) == (k <= 20)
+    heights = [label.get_window_extent().height for label in ax.get_yticklabels()]
+    assert sum(heights) <= ax.get_window_extent().height * 1.1 or k == 1, "labels do not overlap"
+
+
+def test_confusion_shows_counts_and_leaves_zeros_blank():
+    table = pd.DataFrame([[3, 0, 1], [0, 0, 0], [0, 2, 2]], list("abc"), list("abc"))
+    counts = [text.get_text() for text in plot_confusion(table).texts]
+    assert counts == ["3", "", "1", "", "", "", "", "2", "2"]
+    percent = [text.get_text() for text in plot_confusion(table, normalize=True).texts]
+    assert percent == ["75", "", "25", "", "", "", "", "50", "50"]
+
+
+STRANGE = [
+    *([LONG, LONG + "!"], ["$a$ $b", "50 $"], ["a\nb", "\ttab"], ["", " "], ["_x", "{y}"]),
+    [r"\alpha$\frac$", "%d"],
+]
+
+
+@pytest.mark.parametrize("names", STRANGE)
+def test_names_of_other_people_are_drawn_as_text(names):
+    table = predictions(2, names=names)
+    figures = [
+        plot_confusion(confusion_table(table)),
+        plot_metrics(metrics(table)),
+        plot_mistakes(table, np.stack([PICTURES[0]] * len(table)), n=3),
+        plot_images(PICTURES[:2], names),
+        plot_search(pd.DataFrame({"score": [1.0, 2.0], names[0]: names}), by=names[0]),
+    ]
+    for ax in figures[:4]:
+        assert cut_off(ax) == []
+    figures[4].figure.canvas.draw()
+
+
+@pytest.mark.parametrize("k", [2, 10, 100])
+def test_metrics_show_the_weakest_of_many_classes(k):
+    table = metrics(predictions(k))
+    ax = plot_metrics(table, "recall")
+    assert cut_off(ax) == []
+    assert len(ax.get_yticklabels()) == min(k, 30)
+    shown = [label.get_text().split(" (")[0] for label in ax.get_yticklabels()]
+    values = table[table["metric"] == "recall"].set_index("average")["value"]
+    rest = values.drop(["macro", "weighted", *shown])
+    assert rest.empty or values[shown].max() <= rest.min()
+
+
+def test_metrics_of_a_class_that_does_not_occur_are_drawn():
+    table = pd.DataFrame({"true": ["a", "b"], "predicted": ["a", "b"], "probability_a": 0.5})
+    ax = plot_metrics(metrics(table.assign(probability_b=0.3, probability_c=0.2)))
+    assert [label.get_text() for label in ax.get_yticklabels()][2] == "c (n=0)"
+    with pytest.raises(OptionError, match="Did you mean 'precision'"):
+        plot_metrics(metrics(table.assign(probability_b=0.5)), "precison")
+
+
+@pytest.mark.parametrize("count, columns", [(1, 8), (2, 8), (12, 5), (12, 1)])
+@pytest.mark.parametrize("given", [False, True])
+def test_grids_of_pictures_fit_and_do_not_overlap(count, columns, given):
+    captions = [f"is {LONG}\nsaid {at}\n99 %" for at in range(count)]
+    ax = own_axes(4, 3 * count / columns + 1) if given else None
+    ax = plot_images(PICTURES[:count], captions, columns=columns, ax=ax)
+    assert len(ax.images) == count and cut_off(ax) == []
+    boxes = [text.get_window_extent() for text in ax.texts]
+    for at, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:at]), "captions do not overlap"
+
+
+def test_pictures_are_drawn_as_they_are():
+    grey, half = np.full((4, 6), 100, "uint8"), np.full((4, 6, 1), 99.6, "float32")
+    ax = plot_images([grey, half, PICTURES[0], tf.constant(PICTURES[1])])
+    drawn = [np.asarray(image.get_array()) for image in ax.images]
+    assert (drawn[0] == 100).all() and (drawn[1] == 100).all()
+    assert all(image.get_clim() == (0, 255) for image in ax.images[:2])
+    np.testing.assert_array_equal(drawn[2], PICTURES[0])
+    wide = (
+        np.abs(np.diff(ax.images[0].get_extent()[:2])),
+        np.abs(np.diff(ax.images[0].get_extent()[2:])),
+    )
+    assert wide[0] / wide[1] == pytest.approx(6 / 4)
+
+
+@pytest.mark.parametrize(
+    "images, message",
+    [
+        (PICTURES / 255, "multiply them again"), (PICTURES - 300.0, "received -300 to"),
+        ([PICTURES[0] * np.nan], "received nan"), ([np.zeros((2, 2, 4))], r"\(2, 2, 4\)"),
+        ([], "0 pictures"), ([np.zeros(5)], r"\(5,\)"), ([np.zeros((0, 5))], r"\(0, 5\)"),
+    ],
+)  # fmt: skip
+def test_pictures_that_are_none_are_refused(images, message):
+    ax = own_axes()
+    with pytest.raises(DataError, match=message):
+        plot_images(images, ax=ax)
+    assert not ax.images, "nothing half drawn"
+    with pytest.raises(DataError, match="1 captions"):
+        plot_images(PICTURES, ["one"])
+
+
+def test_black_pictures_are_pictures():
+    assert plot_images([np.zeros((3, 3), "float32")]).images
+
+
+def test_mistakes_find_their_pictures_in_arrays_datasets_and_files(tmp_path):
+    table = pd.DataFrame(
+        {"true": list("abab"), "predicted": list("abba"), "confidence": [0.9, 0.8, 0.7, 0.95]},
+        index=[7, 3, 9, 1],
+    )
+    flat = [np.full((4, 4, 3), value, "uint8") for value in (10, 20, 30, 40)]
+    for at, picture in enumerate(flat):
+        Image.fromarray(picture).save(tmp_path / f"{at}.png")
+    files = [str(tmp_path / f"{at}.png") for at in range(4)]
+    dataset = tf.data.Dataset.from_tensor_slices((np.stack(flat), np.zeros(4))).batch(3)
+    for images in (np.stack(flat), flat, dataset, None):
+        ax = plot_mistakes(table.assign(file=files), images)
+        assert [int(np.asarray(image.get_array()).max()) for image in ax.images] == [40, 30]
+        assert ax.texts[0].get_text() == "is b\nsaid a\n95.0 %"
+    with pytest.raises(DataError, match="3 pictures for 4 predictions"):
+        plot_mistakes(table, flat[:3])
+
+
+def test_mistakes_of_several_labels_and_of_a_perfect_model():
+    table = pd.DataFrame(
+        {"true": [("sea", "sun"), ("sea",)], "predicted": [(), ("sea",)], "confidence": [0.6, 0.9]}
+    )
+    ax = plot_mistakes(table, PICTURES[:2])
+    assert ax.texts[0].get_text() == "is sea, sun\nsaid none\n60.0 %"
+    perfect = plot_mistakes(table.iloc[1:], PICTURES[:1])
+    assert cut_off(perfect) == [] and perfect.texts[0].get_text() == "no mistakes in 1 pictures"
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 300])
+@pytest.mark.parametrize("columns", [
+    ["loss"], ["loss", "val_loss"], ["loss", "accuracy"],
+    ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"],
+])  # fmt: skip
+def test_histories_of_any_length_are_drawn(epochs, columns):
+    rng = np.random.default_rng(0)
+    index = pd.Index(range(1, epochs + 1), name="epoch")
+    history = pd.DataFrame(rng.random((epochs, len(columns))), index=index, columns=columns)
+    ax = plot_history(history)
+    assert cut_off(ax) == []
+    judge = "val_loss" if "val_loss" in columns else "loss"
+    assert f"best epoch {history[judge].idxmin()} (lowest {judge})" in ax.get_title()
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["training", "validation"][: 1 + (f"val_{ax.get_ylabel()}" in columns)]
+
+
+def test_histories_of_keras_count_from_one_and_nan_is_no_best_epoch():
+    keras_history = {"loss": [3.0, 1.0, 2.0], "val_loss": [3.0, np.nan, 2.5]}
+    ax = plot_history(keras_history)
+    assert "best epoch 3 " in ax.get_title()
+    assert list(ax.lines[0].get_xdata()) == [1, 2, 3]
+    nothing = plot_history({"loss": [np.nan], "val_loss": [np.nan]})
+    assert nothing.get_title() == ""
+    with pytest.raises(OptionError, match="Did you mean 'loss'"):
+        plot_history(keras_history, metric="los")
+
+
+def test_searches_of_any_kind_are_drawn():
+    results = pd.DataFrame(
+        {"score": [0.5, None, 0.9, 0.7], "rate": [1e-4, 1e-3, 1e-2, 1e-1], "width": [1, 2, 3, 4],
+         "recipe": ["none", "light", "none", "$"], "norm": [True, False, True, False],
+         "pooling": [None, "max", "avg", None]}
+    )  # fmt: skip
+    assert plot_search(results).get_title() == "best: 0.9 in trial 3 of 4"
+    assert plot_search(results, direction="min").get_title() == "best: 0.5 in trial 1 of 4"
+    losses = plot_search(results.rename(columns={"score": "val_loss"}), "val_loss")
+    assert losses.get_title() == "best: 0.5 in trial 1 of 4"
+    so_far = plot_search(results).lines[2].get_ydata()
+    np.testing.assert_array_equal(so_far, [0.5, 0.5, 0.9, 0.9])
+    for by in ("rate", "width", "recipe", "norm", "pooling"):
+        ax = plot_search(results, by=by, ax=own_axes())
+        assert cut_off(ax) == []
+        assert ax.get_xscale() == ("log" if by == "rate" else "linear")
+    for part in (results.head(0), results.iloc[[1]], results.assign(score=np.nan)):
+        assert plot_search(part).get_title() == "no trial has a score yet"
+        assert cut_off(plot_search(part, by="rate")) == []
+    with pytest.raises(OptionError, match="Did you mean 'width'"):
+        plot_search(results, by="widht")
+
+
+def test_two_lines_of_one_figure_differ_in_colour_and_name():
+    ax = plot_history({"accuracy": [0.1, 0.2], "val_accuracy": [0.1, 0.3], "loss": [2, 1]})
+    colours = {to_hex(line.get_color()) for line in ax.lines[:2]}
+    assert len(colours) == 2 and colours <= {"#0173b2", "#de8f05"}, "seaborn's colorblind palette"
+
+
+WITHOUT_PYPLOT = """
+import sys, numpy as np, pandas as pd
+from matplotlib.figure import Figure
+from imgrec.plots import plot_confusion, plot_history, plot_images
+plot_images([np.zeros((2, 2))], ax=Figure().subplots())
+plot_history({"loss": [1.0]}, ax=Figure().subplots())
+assert plot_images([np.zeros((2, 2))]).figure.number == 1
+"""
+
+
+def test_figures_need_no_display():
+    plain = {
+        name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MPLBACKEND")
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PYPLOT], capture_output=True, text=True, env=plain
+    )
+    assert done.returncode == 0, done.stderr
