@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
@@ -28,8 +29,6 @@ def _axes(ax: Axes | None, width: float, height: float) -> Axes:
     "The given axes, or those of a new figure of so many inches."
     if ax is not None:
         return ax
-    from matplotlib import pyplot  # only here: a program that gives its own axes needs none
-
     return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
 
 
@@ -250,7 +249,7 @@ def _lower_is_better(metric: str) -> bool:
 
 def _along(results: pd.DataFrame, by: str, ax: Axes) -> list[Any]:
     "Values of one hyperparameter as places on the x axis of `ax`."
-    values = results[by]
+    values = results[by].infer_objects()
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         return [_text(value, 16) for value in values]
     if values.min() > 0 and values.max() / values.min() >= 30:
@@ -259,8 +258,8 @@ def _along(results: pd.DataFrame, by: str, ax: Axes) -> list[Any]:
 
 # %% ../nbs/10_plots.ipynb #4e922191
 def plot_search(
-    results: pd.DataFrame,  # A row a trial, in order
-    objective: str = "score",  # The column of scores; empty where a trial failed
+    results: pd.DataFrame,  # A row a trial, in order, such as `search.results()`
+    objective: str = "score",  # The column of scores; empty where there is none (yet)
     ax: Axes | None = None,  # Where to draw; a new figure if None
     by: str | None = None,  # A hyperparameter's column for the x axis; the trial's number if None
     direction: str | None = None,  # "max" or "min"; by the objective's name if None
@@ -272,11 +271,13 @@ def plot_search(
     scores = pd.to_numeric(results[objective], errors="coerce").to_numpy(dtype=float)
     low = _lower_is_better(objective) if direction is None else direction == "min"
     ax = _axes(ax, 4.2, 2.4)
-    x: list = _along(results, by, ax) if by else list(range(1, len(scores) + 1))
+    trials = list(results["trial"]) if "trial" in results else list(range(1, len(scores) + 1))
+    x = _along(results, by, ax) if by else trials
     done = np.flatnonzero(np.isfinite(scores))
     ax.set(xlabel=_text(by or "trial", 40), ylabel=_text(objective))
     ax.plot([x[at] for at in done], scores[done], "o", color=COLOURS[0], alpha=0.8)
-    failed = [x[at] for at in np.flatnonzero(~np.isfinite(scores))]
+    lost = results["status"].eq("failed") if "status" in results else results[objective].isna()
+    failed = [x[at] for at in np.flatnonzero(lost)]
     across = ax.get_xaxis_transform()  # x in trials, y from 0 at the bottom to 1 at the top
     ax.plot(failed, [0.04] * len(failed), "x", color=COLOURS[7], transform=across)
     if not by:
@@ -285,7 +286,7 @@ def plot_search(
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(done):
         best = int(np.nanargmin(scores) if low else np.nanargmax(scores))
-        words = f"best: {scores[best]:.4g} in trial {best + 1} of {len(x)}"
+        words = f"best: {scores[best]:.4g} in trial {trials[best]} of {len(x)}"
         _mark(ax, x[best], scores[best], words)
     else:
         ax.set(xticks=[], yticks=[], title="no trial has a score yet")

@@ -23,9 +23,9 @@ from .data import Splits, from_datasets
 from .journal import Journal, read_journal
 from .oracles import ORACLES, Proposal, Proposer, hashed_seed
 from .results import Best, best_of, results_table, trial_line
-from .resume import Task, changes_since, moved_aside, restored_proposer, settings_of
 from .space import Space
 from .state import SearchState, TrialState, apply, direction_of, replay
+from .task import Task, changes_since, moved_aside, restored_proposer, settings_of
 from .train import versions
 from imgrec.trials import (
     Build,

@@ -246,7 +246,7 @@ def _train(
     if parent_path is not None:
         if not parent_path.is_file():
             lost = f"The weights of trial {trial.parent}, which this one continues, are gone"
-            raise SearchError(f"{lost}: {parent_path}.")
+            raise ModelError(f"{lost}: {parent_path}.")
         model.load_weights(parent_path)
     epochs = trial.epochs - trial.initial_epoch
     fit_point(plan, trial.point, model, splits, epochs, trial.seed, [watch])

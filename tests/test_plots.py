@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from matplotlib import pyplot
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -32,8 +33,6 @@ LONG = "a picture of a kind that nobody could describe in fewer words than these
 def figures_are_closed():
     "No figure of a test stays in memory."
     yield
-    from matplotlib import pyplot
-
     pyplot.close("all")
 
 
@@ -250,6 +249,12 @@ def test_searches_of_any_kind_are_drawn():
     assert losses.get_title() == "best: 0.5 in trial 1 of 4"
     so_far = plot_search(results).lines[2].get_ydata()
     np.testing.assert_array_equal(so_far, [0.5, 0.5, 0.9, 0.9])
+    live = results.assign(
+        trial=[10, 11, 12, 13], status=["finished", "running", "finished", "failed"]
+    )
+    ax = plot_search(live.assign(score=[0.5, None, 0.9, None]))
+    assert ax.get_title() == "best: 0.9 in trial 12 of 4"
+    assert list(ax.lines[1].get_xdata()) == [13], "only what failed is crossed out"
     for by in ("rate", "width", "recipe", "norm", "pooling"):
         ax = plot_search(results, by=by, ax=own_axes())
         assert cut_off(ax) == []

@@ -1,0 +1,192 @@
+"""A search survives what happens to its process, and proposes as if nothing had happened."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from imgrec.core import JournalError, SearchError
+from imgrec.data import from_datasets, load
+from imgrec.datasets import digits
+from imgrec.journal import read_journal
+from imgrec.search import Search
+from imgrec.space import Choice, Float, Int, Space
+from imgrec.state import replay
+from imgrec.trials import Outcome
+
+SPACE = Space(width=Choice(2, 4), learning_rate=Float(1e-3, 1e-1, log=True), depth=Int(1, 2))
+STRATEGIES = ("random", "grid", "bayesian", "hyperband")
+
+
+@pytest.fixture(scope="module")
+def few():
+    return load(digits().sample(per_class=6).split(valid=0.3, test=0.2), image_size=8)
+
+
+def score_of(point, epochs):
+    "A made-up landscape: a trial costs nothing."
+    return 1 / (1 + abs(point["learning_rate"] - 0.01)) + 0.01 * point["depth"] + 0.001 * epochs
+
+
+def pretend(plan, trial, watch, parent, last):
+    "Stands in for a training: reports its epochs and gives its score."
+    for epoch in range(trial.initial_epoch + 1, trial.epochs + 1):
+        if watch.should_stop():
+            raise KeyboardInterrupt
+        watch.on_epoch(epoch, {"val_accuracy": score_of(trial.point, epoch)}, 0.0)
+    if trial.trial % 3 == 0:
+        raise ValueError("this one fails")
+    return Outcome(score_of(trial.point, trial.epochs), trial.epochs, 0.0)
+
+
+def a_search(few, directory, strategy="random", max_trials=8, **options):
+    options = {"epochs": 4, "progress": "none"} | options
+    search = Search(
+        SPACE, "small_cnn", few, strategy, max_trials=max_trials, directory=directory, **options
+    )
+    search.runner = pretend
+    return search
+
+
+def trials_of(search):
+    return [(t.point, t.status, t.score, t.parent) for t in search.snapshot().trials.values()]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_search_in_two_pieces_proposes_what_one_piece_proposes(few, tmp_path, strategy):
+    whole = a_search(few, tmp_path / "whole", strategy).run()
+    a_search(few, tmp_path / "pieces", strategy, max_trials=3).run()
+    pieces = a_search(few, tmp_path / "pieces", strategy).run()
+    assert trials_of(pieces) == trials_of(whole)
+    assert len({str(t[0]) for t in trials_of(whole)}) > 3, "the points differ"
+
+
+def test_another_seed_gives_other_points(few, tmp_path):
+    points = [trials_of(a_search(few, tmp_path / str(s), seed=s).run()) for s in (0, 1)]
+    assert points[0] != points[1]
+
+
+def test_the_state_is_the_replay_of_the_journal(few, tmp_path):
+    search = a_search(few, tmp_path).run()
+    again = replay(read_journal(tmp_path / "journal.log").events)
+    assert again.trials == search.snapshot().trials
+    assert again.status == "stopped" and again.reason == "done"
+
+
+def test_a_failing_trial_is_noted_and_the_others_go_on(few, tmp_path):
+    results = a_search(few, tmp_path).run().results()
+    failed = results[results["status"] == "failed"]
+    assert len(results) == 8 and len(failed)
+    assert failed["reason"].str.contains("this one fails").all()
+    assert failed["score"].isna().all()
+
+
+def test_the_best_is_the_best_and_lower_is_better_for_a_loss(few, tmp_path):
+    up = a_search(few, tmp_path / "up").run()
+    assert up.best().score == up.results()["score"].max()
+    down = a_search(few, tmp_path / "down", objective="val_loss").run()
+    assert down.best().score == down.results()["score"].min()
+
+
+def test_changed_work_is_listed_and_the_old_search_is_kept(few, tmp_path):
+    a_search(few, tmp_path / "s", max_trials=2).run()
+    with pytest.raises(SearchError, match="epochs: 4 became 5"):
+        a_search(few, tmp_path / "s", epochs=5)
+    new = a_search(few, tmp_path / "s", max_trials=2, epochs=5, if_exists="new").run()
+    assert new.results()["epochs"].tolist() == [5, 5]
+    old = replay(read_journal(tmp_path / "s-old-1" / "journal.log").events)
+    assert [t.epochs for t in old.trials.values()] == [4, 4]
+
+
+def test_continuing_changed_work_keeps_finished_trials(few, tmp_path):
+    first = a_search(few, tmp_path, max_trials=3).run()
+    more = a_search(few, tmp_path, max_trials=5, epochs=5, if_exists="continue").run()
+    assert trials_of(more)[:3] == trials_of(first)
+    assert [t.epochs for t in more.snapshot().trials.values()] == [4, 4, 4, 5, 5]
+
+
+def test_stop_from_another_thread_leaves_a_trial_that_is_run_again(few, tmp_path):
+    search = a_search(few, tmp_path, max_trials=3)
+    reached = threading.Event()
+
+    def slow(plan, trial, watch, parent, last):
+        reached.set()
+        while not watch.should_stop():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    search.runner = slow
+    thread = threading.Thread(target=search.run)
+    thread.start()
+    assert reached.wait(10)
+    search.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert [t.status for t in search.snapshot().trials.values()] == ["interrupted"]
+    after = a_search(few, tmp_path, max_trials=3).run()
+    assert after.results()["status"].isin(["finished", "failed"]).all()
+    assert after.snapshot().trials[1].starts == 2
+
+
+def test_two_writers_are_refused(few, tmp_path):
+    search = a_search(few, tmp_path)
+
+    def inner(plan, trial, watch, parent, last):
+        with pytest.raises(JournalError):
+            a_search(few, tmp_path).run()
+        return Outcome(1.0, 1, 0.0)
+
+    search.runner, search.max_trials = inner, 1
+    search.run()
+    assert search.results()["status"].tolist() == ["finished"]
+
+
+def test_data_settings_need_a_catalog():
+    arrays = digits()
+    pair = (arrays.arrays[:100], arrays.table["label"].astype(int).to_numpy()[:100])
+    plain = from_datasets(pair, pair)
+    with pytest.raises(SearchError, match="batch_size"):
+        Search(Space(batch_size=Choice(8, 16)), "small_cnn", plain)
+
+
+KILLED = """
+import sys, time
+import imgrec
+from imgrec.data import load
+from imgrec.datasets import digits
+from imgrec.search import Search
+from imgrec.space import Choice, Float, Space
+
+few = load(digits().sample(per_class=6).split(valid=0.3, test=0.2), image_size=8)
+space = Space(width=Choice(2, 4), learning_rate=Float(1e-3, 1e-1, log=True), depth=1,
+              batch_size=Choice(8, 16))
+Search(space, "small_cnn", few, max_trials=3, epochs=40 if sys.argv[2] == "long" else 2,
+       directory=sys.argv[1], if_exists="continue").run()
+"""
+
+
+def test_a_search_killed_in_a_trial_goes_on_with_that_trial(tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "s"), "long"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    journal, deadline = tmp_path / "s" / "journal.log", time.monotonic() + 120
+    while time.monotonic() < deadline and b"epoch_ended" not in (
+        journal.read_bytes() if journal.exists() else b""
+    ):
+        assert process.poll() is None, process.stdout.read().decode()
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    cut = replay(read_journal(journal).events)
+    assert cut.trials[1].status == "running" and cut.trials[1].curve
+    point = cut.trials[1].point
+    done = subprocess.run(
+        [*command[:-1], "long"], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    after = replay(read_journal(journal).events)
+    assert after.trials[1].point == point and after.trials[1].starts == 2
+    assert [t.status for t in after.trials.values()] == ["finished"] * 3
