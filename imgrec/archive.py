@@ -113,7 +113,7 @@ def _parsed(path: Path, text: bytes) -> dict[str, Any]:
         raise ClassifierError(f"{path} is not loaded: its config.json describes no model.")
     return {**config, "compile_config": None}
 
-
+# %% ../nbs/11b_archive.ipynb #0eee0bb3
 def look_inside(
     path: Path,  # A `.keras` file
 ) -> Inside:  # What it would build
@@ -174,7 +174,7 @@ def _weights_only(weights: bytes) -> bytes:
         _copy_weights(old, new)
     return fresh.getvalue()
 
-
+# %% ../nbs/11b_archive.ipynb #0e5347bf
 def without_training(
     source: Path,  # A `.keras` file of ours
     target: Path,  # The file to write

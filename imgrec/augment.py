@@ -62,7 +62,7 @@ RECIPES = {
     ),
 }
 
-
+# %% ../nbs/04_augment.ipynb #83e294d4
 def as_recipe(
     value: str | Augment | Mapping[str, Any] | None,  # A name, a recipe, its fields, or None
 ) -> Augment:  # A recipe
@@ -110,7 +110,8 @@ def _boxes(drawn: dict[str, tf.Tensor], size: int, pad: int, axis: str) -> tuple
     half = drawn["scale"] * drawn[f"flip_{axis}"] / 2
     centre = 0.5 + drawn[f"shift_{axis}"]
     ends = (centre - half, centre + half)
-    return tuple((end * (size - 1) + pad) / (size + 2 * pad - 1) for end in ends)
+    last = max(size + 2 * pad - 1, 1)  # of the padded picture; a side may be one pixel
+    return tuple((end * (size - 1) + pad) / last for end in ends)
 
 # %% ../nbs/04_augment.ipynb #8846c21d
 def _cut(images: tf.Tensor, drawn: dict[str, tf.Tensor], margin: float) -> tf.Tensor:

@@ -214,7 +214,10 @@ def _sample(
     seed: int = 0,  # Decides which
 ) -> Catalog:  # In the same order, with the same classes
     "Keep the same few pictures of each class, whatever the order of the files."
-    table = catalog.table.assign(key=[order_key(seed, file) for file in catalog.table["file"]])
+    # a split deals the files out by the same key: with it, only test pictures would be taken
+    salt = "sample of " if "split" in catalog.table else ""
+    keys = [order_key(seed, salt + file) for file in catalog.table["file"]]
+    table = catalog.table.assign(key=keys)
     table = table.sort_values("key").assign(label=table["label"].astype(str))
     keep = np.sort(table.groupby("label").head(per_class).index)
     arrays = None if catalog.arrays is None else catalog.arrays[keep]

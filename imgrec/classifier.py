@@ -110,7 +110,7 @@ class _Batches:
         "Places of the pictures that were read so far."
         return self.good
 
-
+# %% ../nbs/11d_classifier.ipynb #88f36b4d
 def _read_batches(batches: _Batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     "Pictures as float32 and labels that stand for none, batch by batch."
 
@@ -201,7 +201,7 @@ def _table(classifier: Classifier, pictures: Sequence, names: Sequence[str]) -> 
     numbers = ["confidence", *(name for name in table if str(name).startswith(PROBABILITY))]
     return table.astype(dict.fromkeys(numbers, float))
 
-
+# %% ../nbs/11d_classifier.ipynb #cb8b8c44
 def _predict(classifier: Classifier, pictures: Any) -> Any:
     "One `Prediction`, or a list of them."
     if isinstance(pictures, str | Path) and Path(pictures).is_dir():

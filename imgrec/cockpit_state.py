@@ -69,7 +69,9 @@ def _follow(state: "CockpitState") -> None:
     "Tell the watchers what is new, until the search has ended; the body of the second thread."
     last: tuple | None = None
     while True:
-        activity = state.activity
+        with state.lock:
+            activity = state.activity
+            state.followed = activity != "idle"
         if activity == "stopping":
             state.search.stop()
         now = (activity, state.search.snapshot().events, state.message)
@@ -93,6 +95,7 @@ class CockpitState:
         self.max_trials = search.max_trials
         self.activity, self.message = "idle", ""  # "idle", "running" or "stopping"; what went wrong
         self.error: BaseException | None = None  # What has ended the last run
+        self.followed = False  # Whether the second thread looks
         self.watchers: list[Callable[[CockpitView], None]] = []
 
     def view(self) -> CockpitView:
@@ -109,8 +112,9 @@ class CockpitState:
                 self.search.change(self.space, self.max_trials)
                 self.activity, self.message, self.error = "running", "", None
                 _RUNNING[_place(self.search)] = self
-                for body in (_work, _follow):
+                for body in (_work,) if self.followed else (_work, _follow):
                     threading.Thread(target=body, args=(self,), daemon=True).start()
+                self.followed = True
 
     def stop(self) -> None:
         "Ask the search to stop; it does after the batch that runs."
@@ -199,7 +203,7 @@ def _edit(
         except SpaceError as error:
             state.message = str(error)
 
-
+# %% ../nbs/18d_cockpit_state.ipynb #9d89ab98
 def _allow(state: CockpitState, max_trials: int) -> None:
     "Set the number of trials, if it can be."
     with state.lock:
@@ -219,6 +223,7 @@ def _wait(state: CockpitState, timeout: float | None) -> bool:
         if end is not None and time.monotonic() > end:
             return False
         time.sleep(0.02)
+    state.tell()
     if state.error is not None:
         raise SearchError(f"The search has ended by an error. {state.message}") from state.error
     return True

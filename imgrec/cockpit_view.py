@@ -95,7 +95,7 @@ def _time_left(state: SearchState, planned: int | None, share: float) -> str:
         return ""
     return f", about {_clock(sum(finished) / len(finished) * planned * (1 - share))} left"
 
-
+# %% ../nbs/18c_cockpit_view.ipynb #9c978da8
 def headline_of(
     state: SearchState,  # What is known of a search
     planned: int | None,  # How many trials it may have; None: as many as there are

@@ -50,7 +50,7 @@ def _files_in(folder: Path) -> list[str]:
         if name.as_posix() != CONTRACT and name.name not in (".DS_Store", "Thumbs.db")
     ]
 
-
+# %% ../nbs/11c_contract.ipynb #ee395983
 def write_contract(
     folder: Path,  # With all other files in their place
     spec: ImageSpec,  # What goes in and comes out
@@ -97,7 +97,7 @@ def _problem(contract: dict[str, Any]) -> str:
         return f"unknown pixel_range {contract['pixel_range']} or resize {contract['resize']!r}"
     return "" if spec_of(contract).classes else "it has no class_names"
 
-
+# %% ../nbs/11c_contract.ipynb #2997639c
 def read_contract(
     path: Path,  # The folder of a classifier
 ) -> dict[str, Any]:  # The contract, checked
@@ -188,7 +188,7 @@ def _swap(new: Path, path: Path) -> None:
         raise
     shutil.rmtree(old, ignore_errors=True)
 
-
+# %% ../nbs/11c_contract.ipynb #19033a5b
 @contextlib.contextmanager
 def whole_folder(
     path: str | Path,  # Where the folder shall be; a classifier that is there is replaced

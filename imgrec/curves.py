@@ -72,7 +72,7 @@ def _draw_earlier(curves: Sequence[Curve], ax: Axes) -> None:
     if curves:
         ax.plot(x, y, label="earlier", **_STYLES["earlier"])
 
-
+# %% ../nbs/18b_curves.ipynb #bbd15706
 def plot_curves(
     curves: Sequence[Curve],  # What `curves_of` gave
     ax: Axes,  # Where to draw

@@ -23,7 +23,8 @@ def _short(entry: Any) -> str:
     plain += entry.values if kind == "Choice" else [entry.value] if kind == "Fixed" else []
     usual = {"step": 1, "log": False, "default": plain[0] if plain else False}
     shown = [repr(value) for value in plain]
-    shown += [f"{n}={getattr(entry, n)!r}" for n, v in usual.items() if getattr(entry, n, v) != v]
+    given = {name: repr(getattr(entry, name)) for name in usual if hasattr(entry, name)}
+    shown += [f"{name}={text}" for name, text in given.items() if text != repr(usual[name])]
     return f"{kind}({', '.join(shown)})"
 
 # %% ../nbs/12a_entries.ipynb #eb8d4117
@@ -86,7 +87,7 @@ class Choice:
     default: Any  # Tried first by a grid; where none is given: None if listed, or the first value
 
     def __init__(self, *values: Any, default: Any = None) -> None:
-        if default is None and values and None not in values:
+        if default is None and values and not any(value is None for value in values):
             default = values[0]
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "default", default)

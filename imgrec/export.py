@@ -101,7 +101,7 @@ def _known_objects(model: Any, names: tuple[str, ...]) -> dict[str, Any]:
         )
     return found
 
-
+# %% ../nbs/12_export.ipynb #1acece3a
 def _save_model(model: Any, spec: ImageSpec, file: Path) -> list[str]:
     "Write a model, check that it answers the same when read, and name what is foreign in it."
     with tempfile.TemporaryDirectory() as folder:
@@ -118,7 +118,7 @@ def _save_model(model: Any, spec: ImageSpec, file: Path) -> list[str]:
         )
     return list(foreign)
 
-# %% ../nbs/12_export.ipynb #1acece3a
+# %% ../nbs/12_export.ipynb #59351032
 def _parts(run_or_model: Any, spec: ImageSpec | None, resize: str | None) -> tuple:
     "Model, spec, resize rule, and what is known of its training."
     from imgrec.train import Run
@@ -139,7 +139,7 @@ def _parts(run_or_model: Any, spec: ImageSpec | None, resize: str | None) -> tup
         )
     return run_or_model, spec, resize or "stretch", None, None
 
-
+# %% ../nbs/12_export.ipynb #bdc8cb3f
 def save(
     run_or_model: Any,  # A `Run`, or a Keras model with its `spec`
     path: str | Path,  # The folder; a classifier that is there is replaced

@@ -83,7 +83,7 @@ def to_litert(
             reason = str(error).strip().partition("\n")[0][:300]
             raise ClassifierError(f"{model.name} cannot be written as LiteRT: {reason}") from error
 
-
+# %% ../nbs/11e_litert.ipynb #baf185c8
 def litert_runner(
     content: bytes,  # From `to_litert`, or read from a `.tflite` file
 ) -> Callable[[np.ndarray], np.ndarray]:  # From `(1, height, width, channels)` float32 to outputs
@@ -114,7 +114,7 @@ def _same_label(a: np.ndarray, b: np.ndarray, exclusive: bool) -> bool:
     "Whether two outputs mean the same label, or set of labels."
     return bool(a.argmax() == b.argmax() if exclusive else ((a > 0.5) == (b > 0.5)).all())
 
-
+# %% ../nbs/11e_litert.ipynb #f1e5e9d2
 def compare(
     model: Any,  # A Keras model
     content: bytes,  # The same as LiteRT

@@ -9,6 +9,7 @@ __all__ = ['SAMPLING', 'ORACLES', 'hashed_seed', 'Proposal', 'Proposer']
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -211,14 +212,18 @@ def _learn(proposer: "Proposer", point: Mapping[str, Any], score: float) -> None
     oracle.trials[trial.trial_id] = trial
     oracle._record_values(trial)
 
-
+# %% ../nbs/14b_oracles.ipynb #704c89f6
 def _ask(proposer: "Proposer", served: Mapping[str, Any] | None) -> Any:
     "The oracle's next trial whose score is not known yet."
     oracle = proposer.oracle
     if served is not None and proposer.strategy != "grid":
         oracle.served = _to_values(proposer.space, proposer.strategy, served)
     while True:
-        trial = oracle.create_trial("imgrec")
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", module="sklearn.gaussian_process"
+            )  # a rough fit will do
+            trial = oracle.create_trial("imgrec")
         oracle.served = None
         if trial.status != "RUNNING":
             return trial
@@ -237,7 +242,7 @@ def _promotable(oracle: Any) -> Iterable[str]:
                 taken = {info["past_id"] for info in rounds[i]}
                 yield from (info["id"] for info in rounds[i - 1] if info["id"] not in taken)
 
-
+# %% ../nbs/14b_oracles.ipynb #cd48d7f5
 def _proposal(proposer: "Proposer", number: int, trial: Any) -> Proposal:
     "KerasTuner's trial in our words."
     values = trial.hyperparameters.values

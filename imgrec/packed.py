@@ -133,7 +133,7 @@ def _make(catalog: Catalog, place: Path, shape: tuple[int, ...], resize: str) ->
         write_json(place / "index.json", {"shape": shape, "reasons": reasons})
     return Packed(np.memmap(place / "pixels.u8", np.uint8, "c", shape=shape), tuple(reasons))
 
-
+# %% ../nbs/04a_packed.ipynb #31a16f16
 def pack(
     catalog: Catalog,  # Files or arrays
     shape: tuple[int, int, int],  # `(height, width, channels)` wanted

@@ -29,7 +29,7 @@ class Best:
         values = ", ".join(f"{name}={value!r}" for name, value in self.point.items())
         return f"Best of {self.of}: trial {self.trial}, {self.objective} {self.score:.4g}, {values}"
 
-
+# %% ../nbs/14d_results.ipynb #1cc2a05e
 def results_table(
     state: SearchState,  # What `search.snapshot()` gave
 ) -> pd.DataFrame:  # A row a trial: trial, status, score, the point, epochs, seconds, reason

@@ -12,9 +12,11 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+# %% ../nbs/15_search.ipynb #6c93144c
 import keras
 import pandas as pd
 
@@ -63,6 +65,12 @@ def _begin(search: "Search", journal: Journal) -> None:
     search._note(journal, "search_opened", process=os.getpid(), torn=journal.record.torn)
 
 # %% ../nbs/15_search.ipynb #fc3a646c
+def _say(search: "Search", text: str) -> None:
+    "Tell the person who waits, unless the search is silent or runs in the background."
+    if search.progress != "none" and threading.current_thread() is threading.main_thread():
+        print(text, flush=True)
+
+
 def _check_directory(search: "Search") -> None:
     "Decide about a search that is there already; nothing is written yet."
     path = search.directory / "journal.log"
@@ -72,7 +80,7 @@ def _check_directory(search: "Search") -> None:
     if state.status == "empty":
         return
     if search.if_exists == "new":
-        search.say(f"The search that was there is now in {moved_aside(search.directory)}.")
+        _say(search, f"The search that was there is now in {moved_aside(search.directory)}.")
         return
     changes = changes_since(search.task, state)
     if changes and search.if_exists != "continue":
@@ -81,7 +89,7 @@ def _check_directory(search: "Search") -> None:
             'if_exists="continue" to go on with its trials as evidence, or "new" to begin anew.'
         )
     search._replace_state(state)
-    search.say(f"{search.directory} holds this search: {state!r}. It goes on there.")
+    _say(search, f"{search.directory} holds this search: {state!r}. It goes on there.")
 
 # %% ../nbs/15_search.ipynb #c350fa20
 def _weights(search: "Search", trial: int, kind: str) -> Path:
@@ -182,7 +190,7 @@ def _loop(search: "Search", journal: Journal) -> str:
             return "done"
         outcome = _run_one(search, journal, trial)
         proposer.tell(trial.trial, outcome.score if outcome else None)
-        search.say(trial_line(search.snapshot(), trial.trial))
+        _say(search, trial_line(search.snapshot(), trial.trial))
         _tidy(search, proposer)
     return "stopped"
 
@@ -238,6 +246,14 @@ class Search:
         "Stop after the batch that is running; from any thread."
         self._stopping.set()
 
+    def change(
+        self,
+        space: Space | None = None,  # Another space; None: as it is
+        max_trials: int | None = None,  # Another number of trials; None: as it is
+    ) -> "Search":  # This search
+        "Take other settings for the next `run`, which goes on with the trials so far."
+        return _change(self, space or self.space, max_trials or self.max_trials)
+
     def snapshot(self) -> SearchState:
         "What is known now; a copy, from any thread."
         with self._lock:
@@ -254,14 +270,6 @@ class Search:
     def best_model(self) -> keras.Model:
         "The best trial's model with its best weights."
         return _best_model(self)
-
-    def say(
-        self,
-        text: str,  # A line
-    ) -> None:
-        "Tell the person who waits, unless the search is silent or runs in the background."
-        if self.progress != "none" and threading.current_thread() is threading.main_thread():
-            print(text, flush=True)
 
     def _replace_state(self, state: SearchState) -> SearchState:
         "Take over a state that was replayed."
@@ -289,6 +297,14 @@ def _check_search(search: Search, executor: str) -> None:
         if value is not None and (not isinstance(value, int) or value < 1):
             raise OptionError(f"{name} must be a whole number from 1, received {value!r}.")
     check_plan(search.plan, search.space)
+
+
+def _change(search: Search, space: Space, max_trials: int | None) -> Search:
+    "Set what may change between two runs; an error for what could not be run."
+    check_plan(search.plan, space)
+    search.space, search.max_trials = space, max_trials
+    search.task = replace(search.task, space=space, max_trials=max_trials)
+    return search
 
 
 def _best_model(search: Search) -> keras.Model:

@@ -149,7 +149,7 @@ def _opened(state: SearchState, event: Mapping[str, Any]) -> None:
         state.trials[trial.trial] = cut
     state.status, state.reason = "open", ""
 
-
+# %% ../nbs/14a_state.ipynb #08a4f743
 def _changed(state: SearchState, event: Mapping[str, Any]) -> None:
     "Space or settings are others from here on."
     state.space = event.get("space", state.space)
@@ -170,7 +170,7 @@ def _stopped(state: SearchState, event: Mapping[str, Any]) -> None:
 def _nothing(state: SearchState, event: Mapping[str, Any]) -> None:
     "Recorded for replay by an oracle or for a person; the state stays as it is."
 
-# %% ../nbs/14a_state.ipynb #08a4f743
+# %% ../nbs/14a_state.ipynb #bab1327b
 def _asked(state: SearchState, event: Mapping[str, Any]) -> None:
     "A new trial."
     if event["trial"] != len(state.trials) + 1:
@@ -190,7 +190,7 @@ def _moved(state: SearchState, event: Mapping[str, Any], *expected: str) -> Tria
         raise JournalError(f"{where}: expected it {' or '.join(expected)}, but {found}.")
     return trial
 
-
+# %% ../nbs/14a_state.ipynb #a7231d58
 def _started(state: SearchState, event: Mapping[str, Any]) -> None:
     "A worker begins a trial, for the first time or anew."
     trial = _moved(state, event, "asked", "interrupted")
@@ -232,7 +232,7 @@ _CHANGES: dict[str, Callable[[SearchState, Mapping[str, Any]], None]] = {
     "search_stopped": _stopped,
 }
 
-
+# %% ../nbs/14a_state.ipynb #3e66cca9
 def apply(
     state: SearchState,  # Changed in place
     event: Mapping[str, Any],  # The next event of the journal

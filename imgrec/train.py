@@ -66,7 +66,7 @@ def _shapes(model: keras.Model, spec: ImageSpec) -> tuple[tuple, Any]:
     several = not hasattr(outputs, "shape")
     return (None, *spec.shape), type(outputs) if several else (None, *outputs.shape[1:])
 
-
+# %% ../nbs/08_train.ipynb #5ebe1ad1
 def check_fit(
     model: keras.Model,  # Any
     spec: ImageSpec,  # Of the data

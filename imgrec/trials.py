@@ -67,7 +67,7 @@ def _check_options(build: Build, options: list[str]) -> None:
             name = build if isinstance(build, str) else getattr(build, "__name__", repr(build))
             raise unknown(f"option of {name}", option, known or ["none"], SearchError)
 
-
+# %% ../nbs/14c_trials.ipynb #0a62d90b
 def check_plan(
     plan: Plan,  # What all trials share
     space: Space,  # What is searched
@@ -236,7 +236,7 @@ def fit_point(
     how: dict[str, Any] = {"callbacks": callbacks, "seed": seed, "progress": progress}
     return fit(model, splits, epochs=epochs, **how, **options)
 
-
+# %% ../nbs/14c_trials.ipynb #95670872
 def _train(
     plan: Plan, trial: TrialState, watch: Watch, parent_path: Path | None, last_path: Path | None
 ) -> None:
@@ -253,7 +253,7 @@ def _train(
     if last_path is not None and watch.ended:
         save_weights(model, last_path)
 
-
+# %% ../nbs/14c_trials.ipynb #703ad160
 def run_trial(
     plan: Plan,  # What all trials share
     trial: TrialState,  # Its point, seed and epochs

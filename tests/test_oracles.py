@@ -1,0 +1,166 @@
+"""An oracle that is replayed goes on as if it had never been away, and knows what was tried."""
+
+import itertools
+import math
+
+import pytest
+
+from imgrec.core import OptionError, SearchError
+from imgrec.oracles import ORACLES, Proposer, hashed_seed
+from imgrec.space import Bool, Choice, Float, Int, Space, misfit
+
+SPACE = Space(
+    rate=Float(1e-4, 1e-1, log=True),
+    width=Int(4, 64, step=2, log=True),
+    units=Int(10, 1000, log=True),
+    size=Choice([28, 28], None, "auto"),
+    flip=Bool(),
+    pooling="max",
+)
+STRATEGIES = tuple(ORACLES)
+
+
+def score_of(point):
+    "A made-up landscape, which also decides what fails."
+    if point["size"] == "auto" and not point["flip"]:
+        return None
+    return point["width"] / 64 - abs(math.log10(point["rate"] / 1e-2))
+
+
+def proposer_for(strategy, seed=0, space=SPACE, **options):
+    return Proposer(space, strategy, "max", seed, epochs=9, **options)
+
+
+def go_on(proposer, record, count):
+    "Ask for `count` trials, the first ones as recorded; None where there is no more."
+    asked = []
+    for number in range(1, count + 1):
+        served = record[number - 1].point if number <= len(record) else None
+        proposal = proposer.ask(number, served)
+        if proposal.status != "go":
+            break
+        asked.append(proposal)
+        proposer.tell(number, score_of(proposal.point))
+    return asked
+
+
+@pytest.mark.parametrize("strategy", ["random", "grid", "hyperband"])
+def test_replayed_at_any_point_it_proposes_the_same(strategy):
+    unbroken = go_on(proposer_for(strategy), (), 40)
+    assert len(unbroken) == 40 or strategy == "hyperband"
+    for cut in (0, 1, 2, 7, 13, 25, len(unbroken)):
+        assert go_on(proposer_for(strategy), unbroken[:cut], 40) == unbroken
+
+
+def test_the_bayesian_oracle_repeats_its_fits_or_skips_them():
+    space = Space(rate=Float(1e-4, 1e-1, log=True), size="auto", flip=True, width=8)
+    unbroken = go_on(proposer_for("bayesian", space=space), (), 6)  # three at random, three fitted
+    for cut in (0, 2, 4, 5):
+        assert go_on(proposer_for("bayesian", space=space), unbroken[:cut], 6) == unbroken
+    random = go_on(proposer_for("random", space=space), (), 6)
+    assert [p.point for p in random][3:] != [p.point for p in unbroken][3:]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_unfinished_trial_is_asked_for_once(strategy):
+    unbroken = go_on(proposer_for(strategy), (), 8)
+    again = proposer_for(strategy)
+    go_on(again, unbroken[:5], 5)
+    cut_off = again.ask(6, unbroken[5].point)
+    assert cut_off == unbroken[5]
+    again.tell(6, score_of(cut_off.point))
+    assert again.ask(7) == unbroken[6]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_all_points_lie_in_the_space(strategy):
+    space, count = SPACE, 17
+    if strategy == "bayesian":  # its fits are slow, and begin after three trials an entry
+        space, count = (
+            Space(units=SPACE.entries["units"], size=None, flip=True, rate=1e-2, width=8),
+            7,
+        )
+    points = [p.point for p in go_on(proposer_for(strategy, space=space), (), count)]
+    assert len(points) == count
+    assert [misfit(space, point) for point in points] == [""] * count
+    others = [p.point for p in go_on(proposer_for(strategy, seed=1, space=space), (), 2)]
+    assert (others != points[:2]) == (strategy != "grid")
+
+
+@pytest.mark.parametrize("strategy", ["random", "grid", "bayesian"])
+def test_a_small_space_is_tried_whole_and_only_once(strategy):
+    space = Space(size=Choice([28, 28], None, "auto"), flip=Bool(), width=8, rate=1e-2)
+    points = [p.point for p in go_on(proposer_for(strategy, space=space), (), 30)]
+    assert len(points) == 6
+    assert len({str(point) for point in points}) == 6
+
+
+def test_the_order_of_entries_and_other_processes_change_nothing():
+    turned = Space(**dict(reversed(SPACE.entries.items())))
+    first = [p.point for p in go_on(proposer_for("random"), (), 5)]
+    assert [p.point for p in go_on(proposer_for("random", space=turned), (), 5)] == first
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_trial_may_fail(strategy):
+    proposer = proposer_for(strategy)
+    for number in range(1, 12):
+        assert proposer.ask(number).status == "go"
+        proposer.tell(number, None)
+
+
+def test_hyperband_promotes_the_best_and_never_what_failed():
+    trials = go_on(proposer_for("hyperband"), (), 100)
+    by_number = {p.trial: p for p in trials}
+    promoted = [p for p in trials if p.parent is not None]
+    assert promoted and len(trials) < 100, "one sweep ends"
+    for proposal in promoted:
+        parent = by_number[proposal.parent]
+        assert proposal.point == parent.point
+        assert proposal.initial_epoch == parent.epochs < proposal.epochs
+        assert score_of(parent.point) is not None
+
+
+def test_hyperband_knows_whose_weights_may_still_be_wanted():
+    proposer = proposer_for("hyperband")
+    wanted, parents = {}, []
+    for number in range(1, 100):
+        wanted[number] = proposer.promotable()
+        proposal = proposer.ask(number)
+        if proposal.status == "done":
+            break
+        if proposal.parent is not None:
+            parents.append(proposal.parent)
+            assert proposal.parent in wanted[number]
+        proposer.tell(number, score_of(proposal.point))
+    assert parents and proposer.promotable() == set()
+    assert proposer_for("random").promotable() == set()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_evidence_is_not_tried_again(strategy):
+    space = Space(size=Choice([28, 28], None, "auto"), flip=Bool(), width=Choice(8, 16), rate=1e-2)
+    known = [p.point for p in go_on(proposer_for("random", space=space), (), 7)]
+    again = proposer_for(strategy, space=space, seed=5, sweeps=None)
+    for point in known:
+        again.learn(point, 0.5)
+    fresh = [p.point for p in go_on(again, (), 40) if p.parent is None]
+    assert len(fresh) == 5
+    assert not [point for point in fresh if point in known]
+
+
+def test_what_cannot_be_searched_is_refused():
+    with pytest.raises(OptionError, match="Did you mean 'bayesian'"):
+        proposer_for("bayesan")
+    with pytest.raises(SearchError, match="Nothing to search"):
+        proposer_for("random", space=Space(width=3))
+    with pytest.raises(SearchError, match="'width'"):
+        proposer_for("grid", space=Space(width=Int(1, 100_000)))
+
+
+def test_seeds_are_far_apart_and_zero_is_a_seed():
+    seeds = [hashed_seed(seed, "random") for seed in range(100)]
+    assert len(set(seeds)) == 100 and min(seeds) > 0 and max(seeds) < 2**32
+    assert min(abs(a - b) for a, b in itertools.pairwise(seeds)) > 1000
+    first, again = (go_on(proposer_for("random", seed=0), (), 3) for _ in range(2))
+    assert first == again
