@@ -145,6 +145,14 @@ def _options(texts: Sequence[str], model: str) -> dict[str, Any]:
     return options
 
 
+def _begin(output: Path) -> None:
+    "Say what the pause is for, and refuse a place for the classifier before any work is done."
+    waiting("loading TensorFlow")
+    from imgrec.contract import check_target
+
+    check_target(output)
+
+
 def _divide(folder: str, mirror: bool, valid: float, test: float, seed: int) -> "Divided":
     "Divide a folder and say what there is."
     from imgrec.folders import divide
@@ -194,13 +202,11 @@ def train(
     progress: Progress = "auto",  # How the training is shown
 ) -> None:
     "Train a model on pictures and save it as a classifier."
-    waiting("loading TensorFlow")
-    from imgrec.contract import check_target
     from imgrec.data import load
     from imgrec.models import build_model
     from imgrec.train import fit
 
-    check_target(output)
+    _begin(output)
     options = _options(option or [], model)
     divided = _divide(folder, mirror, valid, test, seed)
     splits = load(divided.catalog, image_size, batch_size, augment, seed, resize=resize)
@@ -253,13 +259,11 @@ def tune(
     output: Output = Path("classifier"),  # Where the best is saved
 ) -> None:
     "Try settings of a model, save the best as a classifier."
-    waiting("loading TensorFlow")
-    from imgrec.contract import check_target
     from imgrec.data import load
     from imgrec.search import Search
     from imgrec.trials import splits_of
 
-    check_target(output)
+    _begin(output)
     points = _space(model, space)
     divided = _divide(folder, mirror, valid, test, seed)
     splits = load(divided.catalog, image_size, batch_size, augment, seed, resize=resize)

@@ -17,6 +17,7 @@ from .cockpit_state import CockpitState, Steerable, attach
 from .cockpit_view import CockpitView, Snapshot, alt_of, snapshot_of, trials_html
 from .controls import Control, shown
 from .curves import Curve, curves_png
+from .plots import COLOURS
 
 # %% ../nbs/19_cockpit.ipynb #686c61de
 Observer = Callable[[dict], None]  # Called by a widget when its value has changed
@@ -27,28 +28,30 @@ class Row:
     "The widgets of one entry."
 
     name: str  # Of the entry
-    label: widgets.Label  # The name
     inputs: tuple[Any, ...]  # Two fields around a slider, or the switches, or nothing
     box: widgets.HBox  # All of it
     on_move: Observer  # Hears when a person moves one of the inputs
 
 
+_CHANGED = COLOURS[0]  # Marks the rows that were changed; the note says it in words
+_NAME = {"description_width": "112px"}  # A column of names
+_UNSEEN = {"description_width": "0px"}  # For screen readers only: the place says it to the eye
+
+
 def _range_inputs(control: Control) -> tuple[Any, ...]:
     "A slider over the places where its handles may rest, between two fields."
-    kind, narrow = (
-        widgets.IntText if control.whole else widgets.FloatText,
-        widgets.Layout(width="84px", flex="0 0 auto"),
-    )
-    low, high = (
-        kind(continuous_update=False, tooltip=f"{control.name}, {end} value", layout=narrow)
-        for end in ("smallest", "largest")
-    )
+    kind = widgets.IntText if control.whole else widgets.FloatText
+    common: dict[str, Any] = {"continuous_update": False, "tooltip": control.tip}
+    wide, narrow = (widgets.Layout(width=f"{w}px", flex="0 0 auto") for w in (204, 88))
+    low = kind(description=control.name, layout=wide, style=_NAME, **common)
+    high = kind(description=f"{control.name}, largest", layout=narrow, style=_UNSEEN, **common)
     slider = widgets.SelectionRangeSlider(
         options=_options(control),
-        continuous_update=False,
+        description=f"{control.name}, from and to",
         readout=False,
-        tooltip=control.tip,
+        style=_UNSEEN,
         layout=widgets.Layout(flex="1 1 60px", width="auto", min_width="60px"),
+        **common,
     )
     return low, slider, high
 
@@ -73,17 +76,21 @@ def row_of(
     on_move: Observer,  # Hears when a person moves one of its inputs
 ) -> Row:  # Its widgets
     "The widgets of one entry, not yet set to its values."
-    name = widgets.Layout(width="112px", flex="0 0 auto")
-    label = widgets.Label(control.name, tooltip=control.tip, layout=name)
     makers = {"range": _range_inputs, "switches": _switches}
     inputs = makers[control.kind](control) if control.kind in makers else ()
     for widget in inputs:
         widget.observe(on_move, "value")
+    shown_first: list[Any] = []
+    if control.kind != "range":  # a range has its name on its first field
+        margin = "2px 8px 2px 2px"  # Where ipywidgets has its own names, and aligned like them
+        name = widgets.Layout(width="112px", flex="0 0 auto", margin=margin, display="flex")
+        name.justify_content = "flex-end"
+        shown_first = [widgets.Label(control.name, tooltip=control.tip, layout=name)]
+    text = () if inputs else (widgets.Label(control.text, tooltip=control.tip),)
     flow = "row wrap" if control.kind == "switches" else "row"
     layout = widgets.Layout(width="100%", flex_flow=flow)
-    rest = inputs or (widgets.Label(control.text, tooltip=control.tip),)
-    box = widgets.HBox([label, *rest], layout=layout)
-    return Row(control.name, label, inputs, box, on_move)
+    box = widgets.HBox([*shown_first, *inputs, *text], layout=layout)
+    return Row(control.name, inputs, box, on_move)
 
 # %% ../nbs/19_cockpit.ipynb #d59a2704
 def _wanted(row: Row, control: Control) -> list[tuple[Any, str, Any]]:
@@ -113,7 +120,7 @@ def show_row(
         setattr(widget, trait, value)
     for widget in row.inputs if differing else ():
         widget.observe(row.on_move, "value")
-    row.label.style.font_weight = "bold" if control.changed else "normal"
+    row.box.layout.border_left = f"3px solid {_CHANGED if control.changed else 'transparent'}"
 
 # %% ../nbs/19_cockpit.ipynb #a130c22d
 @dataclass
@@ -130,6 +137,7 @@ class Parts:
     best: widgets.HTML  # The best so far
     note: widgets.HTML  # Why something is grey
     picture: widgets.Image  # The learning curves
+    caption: widgets.HTML  # What the picture shows, in words
     table: widgets.HTML  # The trials
     drawn: tuple[tuple[Curve, ...], str] | None = None  # What the picture shows
 
@@ -171,12 +179,15 @@ def parts_of(
         start=_button("Start", "play", "success", "Begin the search, or go on with it"),
         stop=_button("Stop", "stop", "warning", "Stop after the batch that runs"),
         trials=_number("Trials", "How many trials the search may have"),
-        bar=widgets.FloatProgress(max=1.0, tooltip="Share of trials that are done", layout=share),
+        bar=widgets.FloatProgress(
+            max=1.0, description="Share of the trials done", style=_UNSEEN, layout=share
+        ),
         headline=_sentence(),
         message=_sentence(),
         best=_sentence(),
         note=_sentence(),
         picture=widgets.Image(format="png", layout=image),
+        caption=_sentence(),
         table=widgets.HTML(
             layout=widgets.Layout(width="100%", max_height="360px", overflow="auto")
         ),
@@ -213,7 +224,7 @@ def show(
     if parts.drawn != (view.curves, view.objective):
         parts.drawn = (view.curves, view.objective)
         parts.picture.value = curves_png(view.curves, view.objective)
-        parts.picture.tooltip = alt_of(view)
+        _say(parts.caption, alt_of(view), style="font-size: smaller")
 
 # %% ../nbs/19_cockpit.ipynb #45314ce4
 def _heading(text: str) -> widgets.HTML:
@@ -233,7 +244,7 @@ def _arranged(parts: Parts) -> list[widgets.Widget]:
         layout=widgets.Layout(flex="1 1 380px", **grow),
     )
     right = widgets.VBox(
-        [_heading("Learning curves"), parts.picture],
+        [_heading("Learning curves"), parts.picture, parts.caption],
         layout=widgets.Layout(flex="2 1 440px", **grow),
     )
     body = widgets.HBox([left, right], layout=widgets.Layout(flex_flow="row wrap"))

@@ -230,7 +230,7 @@ def view_of(
 
 # %% ../nbs/18c_cockpit_view.ipynb #65f0cacc
 _CSS = """<style>
-.imgrec-trials {border-collapse: collapse; font-size: 13px; line-height: 1.5; width: 100%}
+.imgrec-trials {border-collapse: collapse; font-size: 13px; line-height: 1.5}
 .imgrec-trials th, .imgrec-trials td {padding: 2px 12px 2px 0; text-align: left;
   white-space: nowrap; vertical-align: top}
 .imgrec-trials th {border-bottom: 1px solid #8888; font-weight: 600}
@@ -302,5 +302,7 @@ def alt_of(
     "The picture in words, for those who cannot see it."
     running = [curve for curve in view.curves if curve.role == "running" and curve.values]
     now = [f"trial {c.trial} is at {c.values[-1]:.4g} in epoch {c.epochs[-1]}" for c in running]
+    if not view.curves:
+        return "No learning curve yet."
     parts = [f"Learning curves of {view.objective}, {len(view.curves)} trials", *now]
     return "; ".join(parts) + "."

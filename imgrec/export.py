@@ -52,7 +52,8 @@ def _about_run(run: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     "What the contract says of a training, and the receipt with its course."
     facts = run.settings | {"epochs_run": len(run.history), "seconds": round(run.seconds, 1)}
     course = run.history.reset_index().to_dict("records")
-    return _plain(facts), _plain({"best_epoch": run.best_epoch, "history": course})
+    best = run.best_epoch if course else None  # none, when stopped by hand in the first epoch
+    return _plain(facts), _plain({"best_epoch": best, "history": course})
 
 # %% ../nbs/12_export.ipynb #6c3aef92
 def _read_model(file: Path, custom_objects: Mapping[str, Any]) -> Any:

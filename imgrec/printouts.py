@@ -53,7 +53,7 @@ def accuracy_text(
     n = len(predictions)
     return f"accuracy {interval(round(accuracy(predictions) * n), n)!r}"
 
-
+# %% ../nbs/24b_printouts.ipynb #dd0d3846
 def _cell(row: dict[str, Any]) -> str:
     "A metric in percent with its interval."
     return ranged(row["value"], row["low"], row["high"])
@@ -82,6 +82,11 @@ def _classes(found: pd.DataFrame, at_most: int) -> str:
     ]
     return text_table([f"{kind} %" for kind in kinds] + ["n", "class"], table)
 
+# %% ../nbs/24b_printouts.ipynb #022fad37
+def _name(label: Any) -> str:
+    "A label, or several, as words."
+    return label if isinstance(label, str) else ", ".join(label) or "none"
+
 
 def evaluation_text(
     predictions: pd.DataFrame,  # From `predict_table`
@@ -98,11 +103,6 @@ def evaluation_text(
         ]
         lines += ["Surest mistakes:", text_table(["true", "predicted", "confidence", "file"], rows)]
     return "\n".join(lines)
-
-
-def _name(label: Any) -> str:
-    "A label, or several, as words."
-    return label if isinstance(label, str) else ", ".join(label) or "none"
 
 # %% ../nbs/24b_printouts.ipynb #e03ff188
 def predictions_text(

@@ -6,10 +6,10 @@
 __all__ = ['Search']
 
 # %% ../nbs/15_search.ipynb #cb4f6cb7
-import gc
 import os
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,8 +20,9 @@ from typing import Any
 import keras
 import pandas as pd
 
-from .core import OptionError, SearchError, unknown
-from .data import Splits, from_datasets
+from .catalog import Catalog
+from .core import JournalError, OptionError, SearchError, unknown
+from .data import Splits, from_datasets, load
 from .journal import Journal, read_journal
 from .oracles import ORACLES, Proposal, Proposer, hashed_seed
 from .results import Best, best_of, results_table, trial_line
@@ -83,6 +84,15 @@ def _check_directory(search: "Search") -> None:
         _say(search, f"The search that was there is now in {moved_aside(search.directory)}.")
         return
     changes = changes_since(search.task, state)
+    measures = [state.settings[name] for name in ("objective", "direction")]
+    if search.if_exists == "continue" and measures != [
+        search.plan.objective,
+        search.plan.direction,
+    ]:
+        raise SearchError(
+            f"{search.directory} holds scores of {measures[0]}, which cannot be compared with "
+            f'{search.plan.objective}. Say if_exists="new", or choose another directory.'
+        )
     if changes and search.if_exists != "continue":
         raise SearchError(
             f"{search.directory} holds a search that differs: {'; '.join(changes)}. Say "
@@ -115,39 +125,48 @@ def _watch(search: "Search", journal: Journal, trial: TrialState) -> Watch:
     )
 
 # %% ../nbs/15_search.ipynb #e3c1c284
+def _failure(error: Exception, seconds: float) -> dict[str, Any]:
+    "What is noted of a trial that failed."
+    text = "".join(traceback.format_exception(error)[-3:])
+    reason = f"{type(error).__name__}: {error}"
+    return {"reason": reason[:500], "traceback": text[-4000:], "seconds": round(seconds, 3)}
+
+# %% ../nbs/15_search.ipynb #e63afeef
 def _run_one(search: "Search", journal: Journal, trial: TrialState) -> Outcome | None:
     "Run a trial and note how it ended; None if it failed."
     number, hyperband = trial.trial, search.strategy == "hyperband"
     search._note(journal, "trial_started", trial=number, worker="inline")
     parent = _weights(search, trial.parent, "last") if trial.parent else None
     last = _weights(search, number, "last") if hyperband else None
+    started = time.perf_counter()
     try:
         watch = _watch(search, journal, trial)
         outcome = search.runner(search.plan, trial, watch, parent, last)
     except (StoppedError, KeyboardInterrupt):
         search._note(journal, "trial_interrupted", trial=number, reason="stopped")
         raise
+    except JournalError:
+        raise  # nothing more can be written
     except Exception as error:  # whatever a point does to a model must not end the search
-        text = "".join(traceback.format_exception(error)[-3:])
-        reason = f"{type(error).__name__}: {error}"
-        facts = {"reason": reason[:500], "traceback": text[-4000:], "seconds": 0.0}
+        if isinstance(error, SearchError) and (parent is None or parent.is_file()):
+            search._note(journal, "trial_interrupted", trial=number, reason=str(error)[:500])
+            raise  # of the search, such as an unknown objective, and not of this point
+        facts = _failure(error, time.perf_counter() - started)
         search._note(journal, "trial_failed", trial=number, **facts)
         return None
     told = {"best_epoch": outcome.best_epoch, "seconds": outcome.seconds}
     search._note(journal, "trial_finished", trial=number, score=outcome.score, **told)
     return outcome
 
-# %% ../nbs/15_search.ipynb #e63afeef
+# %% ../nbs/15_search.ipynb #ca325425
 def _tidy(search: "Search", proposer: Proposer) -> None:
-    "Delete weights that nobody can want any more, and what a model has left in memory."
+    "Delete weights that nobody can want any more."
     best = search.snapshot().best
     keep = {_weights(search, best.trial, "best")} if best else set()
     keep |= {_weights(search, number, "last") for number in proposer.promotable()}
     for path in (search.directory / "weights").glob("*.weights.h5"):
         if path not in keep:
             path.unlink()
-    keras.utils.clear_session()
-    gc.collect()
 
 
 def _next_trial(search: "Search", journal: Journal, proposer: Proposer) -> TrialState | None:
@@ -202,7 +221,7 @@ class Search:
         self,
         space: Space,  # What is varied: options of the model, data and training settings
         build: Build,  # A name of `MODELS`, or a function `build(spec, **options)`
-        data: Any,  # `Splits`, or a pair (train, valid) of datasets or arrays
+        data: Any,  # `Splits`, a split `Catalog`, or a pair (train, valid) of datasets or arrays
         strategy: str = "random",  # "random", "grid", "bayesian" or "hyperband"
         objective: str = "val_accuracy",  # A metric as `fit` names it
         direction: str | None = None,  # "min" or "max"; None: known from the objective's name
@@ -215,7 +234,7 @@ class Search:
         executor: str = "inline",  # One trial after another in this process
         progress: str = "auto",  # "auto" prints a line a trial, "none" is silent
     ) -> None:
-        splits = data if isinstance(data, Splits) else from_datasets(*data)
+        splits = _splits_from(data)
         way = direction_of(objective, direction)
         self.plan = Plan(build, splits, objective, way, epochs, fit_options)
         self.space, self.strategy, self.max_trials, self.seed = space, strategy, max_trials, seed
@@ -283,6 +302,13 @@ class Search:
         with self._lock:
             self._events.append(written)
             apply(self._state, written)
+
+# %% ../nbs/15_search.ipynb #726b9e4b
+def _splits_from(data: Any) -> Splits:
+    "The data of a search, whatever it is given as."
+    if isinstance(data, Splits):
+        return data
+    return load(data) if isinstance(data, Catalog) else from_datasets(*data)
 
 # %% ../nbs/15_search.ipynb #728efa7c
 def _check_search(search: Search, executor: str) -> None:

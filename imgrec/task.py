@@ -6,13 +6,17 @@
 __all__ = ['Task', 'settings_of', 'changes_since', 'restored_proposer', 'moved_aside']
 
 # %% ../nbs/14f_task.ipynb #a5674754
+import hashlib
+import inspect
 import itertools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .catalog import fingerprint
 from .data import Splits
+from .journal import lock_writer
 from .oracles import Proposer, hashed_seed
 from .space import Space, difference, misfit
 from .state import SearchState
@@ -38,11 +42,19 @@ def _data_facts(splits: Splits) -> dict[str, Any]:
     return {"catalog": fingerprint(splits.catalog)[:16], "settings": splits.settings}
 
 
-def _build_name(build: Build) -> str:
-    "A builder as a word."
-    return build if isinstance(build, str) else getattr(build, "__qualname__", repr(build))
+def _build_facts(build: Build) -> str:
+    "A builder as a word, with a digest of its code where it has any."
+    if isinstance(build, str):
+        return build
+    name = getattr(build, "__qualname__", type(build).__name__)
+    try:
+        code = inspect.getsource(build).encode()
+    except (OSError, TypeError):  # made by exec, a partial, an object with __call__
+        compiled = getattr(build, "__code__", None)
+        code = compiled.co_code if compiled is not None else b""
+    return f"{name} ({hashlib.sha256(code).hexdigest()[:8]})"
 
-
+# %% ../nbs/14f_task.ipynb #2e5cf407
 def settings_of(
     task: Task,  # What a search has to do
 ) -> dict[str, Any]:  # JSON values
@@ -52,7 +64,7 @@ def settings_of(
         "strategy": task.strategy,
         "objective": plan.objective,
         "direction": plan.direction,
-        "build": _build_name(plan.build),
+        "build": _build_facts(plan.build),
         "epochs": plan.epochs,
         "seed": task.seed,
         "data": _data_facts(plan.splits),
@@ -110,6 +122,7 @@ def moved_aside(
     directory: Path,  # Of an old search
 ) -> Path:  # Where it is now
     "Give an old search another name."
+    os.close(lock_writer(directory / "journal.log"))  # an error while somebody writes there
     numbers = (directory.with_name(f"{directory.name}-old-{n}") for n in itertools.count(1))
     free = next(place for place in numbers if not place.exists())
     directory.rename(free)

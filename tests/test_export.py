@@ -107,6 +107,8 @@ def test_a_run_hands_on_how_its_pictures_were_resized(tmp_path):
     assert trained["epochs_run"] == 2 and trained["data"]["resize"] == "pad"
     course = json.loads((tmp_path / "classifier/receipts/training.json").read_text())
     assert [row["epoch"] for row in course["history"]] == [1, 2]
+    stopped = replace(run, history=run.history.iloc[:0])  # by hand, in the first epoch
+    assert load_classifier(save(stopped, tmp_path / "s")).contract["trained"]["epochs_run"] == 0
 
 
 ASK = """

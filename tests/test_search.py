@@ -145,6 +145,47 @@ def test_two_writers_are_refused(few, tmp_path):
     assert search.results()["status"].tolist() == ["finished"]
 
 
+def test_a_misspelled_objective_ends_the_search_and_says_so(few, tmp_path):
+    space = Space(width=Choice(2, 4), depth=1)
+    search = Search(
+        space,
+        "small_cnn",
+        few,
+        objective="val_acuracy",
+        epochs=1,
+        directory=tmp_path,
+        direction="max",
+        progress="none",
+    )
+    with pytest.raises(SearchError, match="val_accuracy"):
+        search.run()
+    assert search.results()["status"].tolist() == ["interrupted"]
+
+
+def test_scores_of_two_objectives_are_not_mixed(few, tmp_path):
+    a_search(few, tmp_path, max_trials=2).run()
+    with pytest.raises(SearchError, match="cannot be compared"):
+        a_search(few, tmp_path, objective="val_loss", if_exists="continue")
+
+
+def test_a_running_search_is_not_moved_aside(few, tmp_path):
+    search = a_search(few, tmp_path / "s", max_trials=1)
+
+    def inner(plan, trial, watch, parent, last):
+        with pytest.raises(JournalError):
+            a_search(few, tmp_path / "s", if_exists="new")
+        return Outcome(1.0, 1, 0.0)
+
+    search.runner = inner
+    search.run()
+    assert not (tmp_path / "s-old-1").exists()
+
+
+def test_a_catalog_is_loaded():
+    catalog = digits().sample(per_class=6).split(valid=0.3, test=0.2)
+    assert Search(SPACE, "small_cnn", catalog).plan.splits.spec.image_size == (28, 28)
+
+
 def test_data_settings_need_a_catalog():
     arrays = digits()
     pair = (arrays.arrays[:100], arrays.table["label"].astype(int).to_numpy()[:100])

@@ -1,0 +1,467 @@
+"""Training: one's own parts work in their places, and what cannot work is said at once."""
+
+import json
+import warnings
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from oddities import write_folder
+
+from imgrec.catalog import Catalog
+from imgrec.core import DataError, ModelError, OptionError, SpecError
+from imgrec.data import from_datasets, load
+from imgrec.progress import Progress, duration, metrics_line, progress_callback
+from imgrec.train import Run, check_fit, compile_model, fit
+
+RNG = np.random.default_rng(0)
+LABELS = np.arange(48) % 3
+SHADES = 20 + 90 * LABELS[:, None, None, None]
+PICTURES = (RNG.integers(0, 30, (48, 6, 6, 1)) + SHADES).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def splits():
+    "48 small pictures of three shades, four batches an epoch."
+    catalog = Catalog.from_arrays(PICTURES, LABELS, ["dark", "grey", "light"])
+    return load(catalog.split(0.25, 0.25), batch_size=6, augment="none")
+
+
+def linear(outputs=3, activation="softmax", shape=(6, 6, 1)):
+    "The smallest network that can tell shades apart."
+    keras.utils.set_random_seed(0)
+    parts = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    return keras.Sequential(
+        [keras.Input(shape), *parts, keras.layers.Dense(outputs, activation=activation)]
+    )
+
+
+def quick(model, data, epochs=2, **options):
+    "A training that says nothing."
+    return fit(model, data, epochs, progress="none", **({"learning_rate": 0.02} | options))
+
+
+class Interrupt(keras.callbacks.Callback):
+    "Presses Ctrl-C after so many batches of training, or while validating."
+
+    def __init__(self, batches=None):
+        super().__init__()
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.left is not None:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self.left is None:
+            raise KeyboardInterrupt
+
+
+class Spoil(keras.callbacks.Callback):
+    "From an epoch on, throws away what was learned; keeps the weights of every epoch."
+
+    def __init__(self, since, kept):
+        super().__init__()
+        self.since, self.kept = since, kept
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch >= self.since:
+            shapes = [w.shape for w in self.model.get_weights()]
+            self.model.set_weights([RNG.normal(0, 30, shape) for shape in shapes])
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.kept.append(self.model.get_weights())
+
+
+# What comes out
+
+
+def test_a_run_learns_and_says_how_it_came_about(splits):
+    run = quick(linear(), splits, epochs=12)
+    assert run.history.index.tolist() == list(range(1, 13)) and run.history.index.name == "epoch"
+    assert {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"} == set(run.history)
+    assert run.history["loss"].iloc[-1] < 0.7 * run.history["loss"].iloc[0]
+    answers = run.model.predict(splits.valid, verbose=0).argmax(axis=1)
+    true = np.concatenate([y.numpy().argmax(axis=1) for _, y in splits.valid])
+    assert run.history["val_accuracy"].iloc[-1] == pytest.approx((answers == true).mean())
+    assert run.best_epoch == run.history["val_loss"].idxmin()
+    settings = json.loads(json.dumps(run.settings))
+    assert settings["data"] == splits.settings and settings["epochs"] == 12
+    assert run.spec == splits.spec and "12 epochs" in repr(run)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(splits):
+    first, second = (quick(linear(), splits, epochs=1).history for _ in range(2))
+    pd.testing.assert_frame_equal(first, second, rtol=1e-4)
+    other = quick(linear(), load(splits.catalog, batch_size=6, seed=1, augment="none"), epochs=1)
+    assert abs(other.history["loss"] - first["loss"]).max() > 1e-4
+
+
+def test_every_epoch_sees_every_picture_once(splits):
+    seen = []
+
+    class Spy(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = linear()
+
+        def call(self, x):
+            return self.inner(x)
+
+        def train_step(self, data):
+            tf.py_function(lambda x: seen.append(x.numpy()), [data[0]], [])
+            return super().train_step(data)
+
+    quick(Spy(), splits, epochs=3)
+    assert len(seen) == 3 * splits.steps_per_epoch
+    train = {each.tobytes() for x, _ in splits.ordered("train") for each in x.numpy()}
+    epochs = [np.concatenate(seen[start : start + 4]) for start in (0, 4, 8)]
+    assert all({each.tobytes() for each in epoch} == train for epoch in epochs)
+    assert any((epochs[0] != epochs[1]).ravel())
+
+
+@pytest.mark.parametrize(
+    ("mode", "outputs", "activation"),
+    [
+        ("binary", 1, "sigmoid"),
+        ("int", 2, "softmax"),
+        ("categorical", 2, "softmax"),
+        ("multi_label", 2, "sigmoid"),
+    ],
+)
+def test_loss_and_accuracy_follow_the_labels(mode, outputs, activation):
+    catalog = Catalog.from_arrays(PICTURES, (LABELS > 0).astype(int), ["dark", "light"])
+    splits = load(catalog.split(0.25, 0.25), batch_size=12, augment="none", label_mode=mode)
+    run = quick(linear(outputs, activation), splits, epochs=3)
+    assert run.history["loss"].iloc[-1] < run.history["loss"].iloc[0]
+    answers = run.model.predict(splits.valid, verbose=0)
+    labels = np.concatenate([y.numpy() for _, y in splits.valid])
+    if mode == "int":
+        right = answers.argmax(axis=1) == labels
+    elif mode == "categorical":
+        right = answers.argmax(axis=1) == labels.argmax(axis=1)
+    else:
+        right = (answers > 0.5) == labels
+    assert run.history["val_accuracy"].iloc[-1] == pytest.approx(right.mean())
+
+
+# What is the user's own
+
+
+def test_a_loss_metric_optimizer_schedule_and_callback_of_ones_own_are_used(splits):
+    seen = []
+
+    def spread(y, p):
+        return keras.ops.mean(keras.ops.abs(y - p), axis=-1)
+
+    run = quick(
+        linear(),
+        splits,
+        loss=lambda y, p: keras.ops.mean(keras.ops.square(y - p), axis=-1),
+        metrics=[
+            spread,
+            keras.metrics.F1Score(name="f1"),
+            keras.metrics.F1Score("macro", name="m"),
+        ],
+        optimizer=keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 4, 0.5)),
+        callbacks=[
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs))
+        ],
+    )
+    assert {"spread", "val_spread", "f1", "m", "loss"} <= set(run.history)
+    assert run.history["learning_rate"].tolist() == pytest.approx([0.05, 0.025])
+    # a metric with a value a class is recorded by its mean, for everybody
+    assert run.history["f1"].tolist() == pytest.approx(run.history["m"].tolist(), abs=1e-6)
+    assert [logs["val_f1"] for logs in seen] == run.history["val_f1"].tolist()
+    assert "f1" in repr(run) and json.dumps(run.settings)
+
+
+def test_the_learning_rate_may_be_a_schedule_or_a_number_of_numpy(splits):
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([4], [0.02, 0.002])
+    run = quick(linear(), splits, learning_rate=schedule)
+    assert run.history["learning_rate"].tolist() == pytest.approx([0.02, 0.002])
+    run = quick(linear(), splits, np.int64(1), learning_rate=np.float32(0.25), optimizer="sgd")
+    assert json.loads(json.dumps(run.settings))["learning_rate"] == 0.25
+    with pytest.raises(OptionError, match="Did you mean 'adam'"):
+        quick(linear(), splits, optimizer="adan")
+
+
+class Own(keras.Model):
+    "A model of the user's own, by subclassing."
+
+    def __init__(self, outputs=3):
+        super().__init__()
+        self.flat, self.dense = keras.layers.Flatten(), keras.layers.Dense(outputs)
+
+    def call(self, x):
+        return keras.ops.softmax(self.dense(self.flat(x / 255)))
+
+
+def test_any_keras_model_can_be_trained(splits):
+    anything = [keras.Input((None, None, 1)), keras.layers.GlobalAveragePooling2D()]
+    for model in (
+        Own(),
+        keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]),
+        keras.Sequential([*anything, keras.layers.Dense(3, activation="softmax")]),
+    ):
+        assert len(quick(model, splits, epochs=1).history) == 1
+
+
+# What cannot work
+
+
+def two_outputs():
+    "A model with two answers."
+    inputs = keras.Input((6, 6, 1))
+    flat = keras.layers.Flatten()(inputs)
+    return keras.Model(inputs, [keras.layers.Dense(3)(flat), keras.layers.Dense(1)(flat)])
+
+
+def two_inputs():
+    "A model that wants two pictures."
+    inputs = [keras.Input((6, 6, 1)), keras.Input((6, 6, 1))]
+    flat = keras.layers.Flatten()(keras.layers.Add()(inputs))
+    return keras.Model(inputs, keras.layers.Dense(3)(flat))
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: linear(shape=(7, 6, 1)), r"pictures of \(7, 6, 1\), the data has \(6, 6, 1\)"),
+        (lambda: linear(shape=(6, 6, 3)), r"pictures of \(6, 6, 3\)"),
+        (lambda: linear(shape=(36,)), r"pictures of \(36,\)"),
+        (lambda: linear(4), r"\(None, 4\), but 'categorical' labels of 3 classes need \(None, 3\)"),
+        (lambda: keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(3, 3)]), r"4, 4, 3"),
+        (lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(5)]), r"\(None, 5\)"),
+        (lambda: Own(7), r"\(None, 7\)"),
+        (two_outputs, r"\[\(None, 3\), \(None, 1\)\]"),
+        (two_inputs, r"takes no picture of \(6, 6, 1\)"),
+        (lambda: "small_cnn", "Expected a keras.Model, received 'small_cnn'"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_before_the_first_epoch(splits, build, words):
+    begun = []
+    note = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: begun.append(1))
+    with pytest.raises(ModelError, match=words):
+        quick(build(), splits, callbacks=[note])
+    assert not begun
+
+
+def test_yes_or_no_labels_in_one_column_say_how_they_are_meant():
+    data = (PICTURES, LABELS % 2)
+    with pytest.raises(ModelError, match="label_mode='binary'"):
+        quick(linear(1, "sigmoid"), (data, data))
+    run = quick(linear(1, "sigmoid"), from_datasets(data, data, label_mode="binary"))
+    assert run.spec.label_mode == "binary"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number from 1"),
+        ({"epochs": 1.5}, "epochs"),
+        ({"seed": -1}, "seed"),
+        ({"early_stopping": 0}, "early_stopping is a number of epochs from 1"),
+        ({"checkpoint": "best.h5"}, r"ends in \.keras, received best\.h5"),
+    ],
+)
+def test_an_impossible_option_is_refused(splits, options, words):
+    with pytest.raises(OptionError, match=words):
+        quick(linear(), splits, **options)
+
+
+@pytest.mark.parametrize("data", [None, "folder", 3, (PICTURES, LABELS)])
+def test_what_is_no_data_is_refused_with_the_way_to_it(data):
+    with pytest.raises(DataError, match="Expected"):
+        quick(linear(), data)
+
+
+def test_a_catalog_must_be_loaded_first(splits):
+    with pytest.raises(DataError, match=r"load\(catalog\).*received Catalog"):
+        quick(linear(), splits.catalog)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_names_the_epoch(splits):
+    class Explosion(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.set_weights([w * np.nan for w in self.model.get_weights()])
+
+    with pytest.raises(ModelError, match=r"nan in epoch 2.*learning_rate"):
+        quick(linear(), splits, epochs=5, callbacks=[Explosion()])
+
+
+# Stopping
+
+
+def test_early_stopping_gives_back_the_best_weights(splits):
+    kept = []
+
+    run = quick(linear(), splits, epochs=20, early_stopping=2, callbacks=[Spoil(3, kept)])
+    assert len(run.history) == 5 and run.best_epoch == 3
+    for best, now in zip(kept[2], run.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(best, now)
+    loss = run.model.evaluate(splits.valid, verbose=0)[0]
+    assert loss == pytest.approx(run.history.loc[3, "val_loss"], rel=1e-4)
+
+
+def test_best_weights_come_back_even_when_the_epochs_run_out_first(splits):
+    kept = []
+
+    run = quick(linear(), splits, epochs=3, early_stopping=5, callbacks=[Spoil(2, kept)])
+    assert run.best_epoch == 2
+    assert all((a == b).all() for a, b in zip(kept[1], run.model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(("batches", "epochs"), [(10, 2), (1, 0), (None, 0)])
+def test_ctrl_c_keeps_the_model_and_the_finished_epochs(splits, capsys, batches, epochs):
+    model = linear()
+    before = model.get_weights()[0].copy()
+    run = quick(model, splits, epochs=9, callbacks=[Interrupt(batches)])
+    assert isinstance(run, Run) and run.model is model
+    assert run.history.index.tolist() == list(range(1, epochs + 1))
+    assert (model.get_weights()[0] != before).any()
+    assert "Stopped by hand" in capsys.readouterr().out
+    assert f"{epochs} epochs" in repr(run) and run.best_epoch <= epochs
+
+
+def test_a_run_that_was_stopped_can_be_trained_further(splits):
+    model = quick(linear(), splits, epochs=9, callbacks=[Interrupt(2)]).model
+    assert quick(model, splits, epochs=1).history.index.tolist() == [1]
+
+
+def test_a_validation_loss_that_is_no_number_does_not_hide_the_best_epoch():
+    history = pd.DataFrame({"loss": [2.0, 1.0, 3.0], "val_loss": [np.nan] * 3}, index=[1, 2, 3])
+    run = Run(linear(), history, 1.0, {}, None)
+    assert run.best_epoch == 2 and "best epoch 2" in repr(run)
+    history["val_loss"] = [np.nan, 5.0, 4.0]
+    assert run.best_epoch == 3
+
+
+# Files
+
+
+def test_the_best_model_is_kept_in_a_file(splits, tmp_path):
+    place = tmp_path / "new folder" / "best.keras"
+
+    run = quick(linear(), splits, epochs=3, checkpoint=place, callbacks=[Spoil(2, [])])
+    loss = keras.saving.load_model(place).evaluate(splits.valid, verbose=0)[0]
+    assert loss == pytest.approx(run.history["val_loss"].min(), rel=1e-4)
+    assert run.history["val_loss"].idxmin() == 2
+
+
+def test_tensorboard_finds_its_files_with_both_losses(splits, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = quick(linear(), splits, tensorboard=tmp_path / "logs")
+    for part, column in (("train", "loss"), ("validation", "val_loss")):
+        events = EventAccumulator(str(tmp_path / "logs" / part), size_guidance={"tensors": 0})
+        events.Reload()
+        written = [tf.make_ndarray(e.tensor_proto) for e in events.Tensors("epoch_loss")]
+        assert np.allclose(written, run.history[column])
+
+
+# Data from elsewhere
+
+
+def test_keras_folder_loaders_go_into_fit_as_they_are(tmp_path):
+    folder = write_folder(tmp_path / "pets", count=12)
+    pair = keras.utils.image_dataset_from_directory(
+        folder,
+        image_size=(6, 6),
+        batch_size=9,
+        validation_split=0.25,
+        subset="both",
+        seed=0,
+        verbose=False,
+    )
+    run = quick(linear(shape=(6, 6, 3)), pair, epochs=3)
+    assert run.spec.class_names == ("cat", "dog", "fox") and run.spec.label_mode == "int"
+    assert "val_accuracy" in run.history and len(run.history) == 3
+
+
+def test_arrays_and_single_datasets_go_into_fit():
+    pair = (PICTURES, LABELS)
+    both = quick(linear(), (pair, pair), epochs=3)
+    assert {"loss", "val_loss"} <= set(both.history)
+    dataset = tf.data.Dataset.from_tensor_slices(pair).batch(8)
+    alone = quick(linear(), dataset, epochs=1, early_stopping=1)
+    assert "val_loss" not in alone.history and alone.best_epoch == 1
+
+
+def test_a_dataset_that_does_not_know_its_length_is_trained_to_its_end():
+    def generate():
+        for start in range(0, 48, 16):
+            yield PICTURES[start : start + 16].astype("float32"), LABELS[start : start + 16]
+
+    signature = (tf.TensorSpec((None, 6, 6, 1)), tf.TensorSpec((None,), tf.int64))
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras notes that the data ran out
+        run = quick(linear(), [dataset])
+    assert len(run.history) == 2
+
+
+def test_splits_without_validation_are_trained_on_the_loss_alone(splits):
+    run = quick(linear(), replace(splits, valid=None), epochs=2, early_stopping=1)
+    assert list(run.history) == ["accuracy", "loss", "learning_rate"]
+
+
+# Compiling, checking, telling
+
+
+def test_compiling_replaces_what_was_compiled_before(splits):
+    model = linear()
+    model.compile("sgd", loss="mse")
+    compile_model(model, splits.spec, learning_rate=0.5)
+    assert model.loss == "categorical_crossentropy"
+    assert float(model.optimizer.learning_rate) == 0.5
+
+
+def test_checking_does_not_change_a_model(splits):
+    model = linear()
+    before = model.get_weights()
+    check_fit(model, splits.spec)
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+    with pytest.raises((ModelError, SpecError)):
+        check_fit(model, replace(splits.spec, class_names=("a", "b"), label_mode="binary"))
+
+
+def test_progress_is_one_line_an_epoch_in_a_log(splits, capsys):
+    fit(linear(), splits, epochs=2, progress="log")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:9] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert "accuracy" in lines[0] and "(valid" in lines[0] and "\r" not in "".join(lines)
+
+
+def test_progress_in_a_terminal_is_one_line_written_over(splits, capsys):
+    fit(linear(), splits, epochs=2, progress="bar")
+    written = capsys.readouterr().err
+    assert written.count("\n") == 1 and written.endswith("s]\n")
+    assert written.count("\r") >= 3 and "[####################]" in written
+    with pytest.raises(OptionError, match="Did you mean 'bar'"):
+        progress_callback("baar", epochs=1)
+
+
+def test_progress_counts_to_the_end_whatever_it_is_told():
+    shares = []
+    progress = Progress(3, None, lambda share, text, event: shares.append((share, text)))
+    for epoch in range(3):
+        progress.on_epoch_begin(epoch)
+        progress.drawn = 0.0  # long ago
+        progress.on_train_batch_end(0)
+        progress.on_epoch_end(epoch, {"loss": 0.5, "val_loss": float("nan")})
+    progress.on_train_end()
+    assert [share for share, _ in shares] == sorted(share for share, _ in shares)
+    assert shares[-1][0] == 1 and "loss 0.500 (valid nan)" in shares[-1][1]
+    assert [duration(s) for s in (0.2, 59.7, 61, 7200)] == [
+        *("0 s", "1 min 0 s", "1 min 1 s"),
+        "120 min 0 s",
+    ]
+    assert metrics_line({}) == ""
