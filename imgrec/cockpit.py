@@ -55,7 +55,7 @@ def _range_inputs(control: Control) -> tuple[Any, ...]:
     )
     return low, slider, high
 
-
+# %% ../nbs/19_cockpit.ipynb #1386a95a
 def _options(control: Control) -> tuple[tuple[str, float], ...]:
     "The places of a slider's handles, with their texts."
     return tuple((shown(tick), tick) for tick in control.ticks)
@@ -241,11 +241,11 @@ def _arranged(parts: Parts) -> list[widgets.Widget]:
     grow = {"min_width": "300px", "padding": "4px 12px 4px 0"}
     left = widgets.VBox(
         [_heading("Space"), *(row.box for row in parts.rows), parts.note],
-        layout=widgets.Layout(flex="1 1 380px", **grow),
+        layout=widgets.Layout(flex="1 1 420px", **grow),
     )
     right = widgets.VBox(
         [_heading("Learning curves"), parts.picture, parts.caption],
-        layout=widgets.Layout(flex="2 1 440px", **grow),
+        layout=widgets.Layout(flex="2 1 420px", **grow),
     )
     body = widgets.HBox([left, right], layout=widgets.Layout(flex_flow="row wrap"))
     return [top, parts.headline, parts.message, body, parts.best, _heading("Trials"), parts.table]
@@ -279,7 +279,7 @@ def _moved(state: CockpitState, row: Row, owner: Any) -> None:
         state.move(row.name, low.value, high.value)
     state.tell()
 
-
+# %% ../nbs/19_cockpit.ipynb #4bec3723
 class TuningCockpit(widgets.VBox):
     "Steers a search by hand: display it, or use its `state` from code."
 

@@ -64,7 +64,7 @@ def _work(state: "CockpitState") -> None:
         state.activity, state.error = "idle", error
         state.message = _said(error) if error else ""
 
-
+# %% ../nbs/18d_cockpit_state.ipynb #3b6df88e
 def _follow(state: "CockpitState") -> None:
     "Tell the watchers what is new, until the search has ended; the body of the second thread."
     last: tuple | None = None

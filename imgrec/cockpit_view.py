@@ -47,7 +47,7 @@ def _status_of(trial: TrialState, active: bool) -> str:
         return ("running, " + ("ending" if at_end else epoch)) if active else "cut off"
     return "waiting" if trial.status == "asked" else trial.status
 
-
+# %% ../nbs/18c_cockpit_view.ipynb #2b1e93c9
 def trial_row(
     trial: TrialState,  # Any trial
     names: Sequence[str],  # The hyperparameters with a column
@@ -138,7 +138,7 @@ def _nothing_left(state: SearchState, planned: int | None, changes: Sequence[str
         return "No point is left in this space. To go on, widen it."
     return ""
 
-
+# %% ../nbs/18c_cockpit_view.ipynb #e41ea602
 def permissions_of(
     state: SearchState,  # What is known of a search
     changes: Sequence[str],  # How the space differs from the recorded one, a line each
@@ -190,14 +190,14 @@ def _best_line(state: SearchState) -> str:
     score = f"{state.settings.get('objective', 'score')} {best.score:.4g}"
     return f"Best so far: {score} in trial {best.trial}, epoch {best.best_epoch} ({point})"
 
-
+# %% ../nbs/18c_cockpit_view.ipynb #2fc5b2a4
 def _columns(declared: Space, trials: Mapping[int, TrialState]) -> tuple[str, ...]:
     "The hyperparameters with a column: those that are searched, or were once."
     points = [name for trial in trials.values() for name in trial.point]
     once = [name for name in points if name not in declared.entries]
     return tuple(dict.fromkeys([*declared.searched, *once]))
 
-
+# %% ../nbs/18c_cockpit_view.ipynb #7a551127
 def view_of(
     state: SearchState,  # What is known of a search
     declared: Space,  # The space as it was written
@@ -295,7 +295,7 @@ def texts_of(
     "The sentences of a view, from top to bottom."
     return [text for text in (view.headline, view.message, view.best, view.allowed.note) if text]
 
-
+# %% ../nbs/18c_cockpit_view.ipynb #40bcac93
 def alt_of(
     view: CockpitView,  # What `view_of` gave
 ) -> str:  # One sentence

@@ -118,7 +118,7 @@ class Control:
     labels: tuple[str, ...] = ()  # Of the switches, in order
     on: tuple[bool, ...] = ()  # Which of the switches are on
 
-
+# %% ../nbs/18a_controls.ipynb #785696f4
 def control_of(
     name: str,  # Of the entry
     declared: Entry,  # As it was written; says which control it is

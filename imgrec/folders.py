@@ -53,7 +53,7 @@ def _divided(catalog: Catalog, split: Mapping[str, Any]) -> Catalog:
         return whole
     return replace(whole, table=whole.table[whole.table["ok"]].reset_index(drop=True))
 
-
+# %% ../nbs/24a_folders.ipynb #42e699b9
 def divide(
     folder: str,  # A folder with one folder per class, or "digits"
     mirror: bool = True,  # Whether a mirrored picture still shows its class
@@ -120,7 +120,7 @@ def pictures_in(
         return Pictures([catalog.arrays[row] for row in rows], files)
     return Pictures([Path(catalog.root or ".") / file for file in files], files)
 
-
+# %% ../nbs/24a_folders.ipynb #1f2fe039
 def pictures_named(
     words: Sequence[str],  # Files, folders, or "digits"
 ) -> Pictures:  # Of a folder, every file in it

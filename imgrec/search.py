@@ -71,7 +71,7 @@ def _say(search: "Search", text: str) -> None:
     if search.progress != "none" and threading.current_thread() is threading.main_thread():
         print(text, flush=True)
 
-
+# %% ../nbs/15_search.ipynb #1f826086
 def _check_directory(search: "Search") -> None:
     "Decide about a search that is there already; nothing is written yet."
     path = search.directory / "journal.log"

@@ -49,7 +49,7 @@ def text_table(
         lines.append(" " * indent + line.rstrip())
     return "\n".join(lines)
 
-
+# %% ../nbs/24_terminal.ipynb #8c5589e3
 def _is_numeric(column: list[Any]) -> bool:
     "Whether a column holds nothing but numbers and percentages."
     return all(isinstance(v, int | float) or str(v).endswith(" %") or v == "-" for v in column)

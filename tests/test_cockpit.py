@@ -10,7 +10,13 @@ import matplotlib.pyplot as plt
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from imgrec import cockpit_state
 from imgrec.cockpit import TuningCockpit
@@ -221,24 +227,331 @@ class AnyOrder(RuleBasedStateMachine):
         ended(self.state)
 
 
-def test_any_order_of_clicks_and_events(monkeypatch):
-    monkeypatch.setattr(cockpit_state, "TICK", 0.005)
-    from hypothesis.stateful import run_state_machine_as_test
-
+def test_any_order_of_clicks_and_events():
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]
-    how = settings(max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=checks)
+    how = settings(
+        max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=checks
+    )
     run_state_machine_as_test(AnyOrder, settings=how)
 
 
 # ---- the view of recorded states
 
 
-def recorded(*steps, space=SPACE, max_trials=4):
+def recorded(*steps, max_trials=4):
     "The state after these steps."
-    search = Scripted(space=space, max_trials=max_trials)
-    search.do_now = [search.note("search_created", space=space.to_dict(), settings={
-        "objective": "val_accuracy", "direction": "max"}, budget={"max_trials": max_trials}, versions={})]
+    search = Scripted(max_trials=max_trials)
+    how = {"objective": "val_accuracy", "direction": "max"}
+    budget = {"max_trials": max_trials}
+    search.note("search_created", space=SPACE.to_dict(), settings=how, budget=budget, versions={})
     search.note("search_opened", process=1, torn=0)
     for step in steps:
         search.step(step)
     return search.snapshot()
+
+
+def test_rows_say_how_each_trial_stands():
+    state = recorded("ask", "epoch", "epoch", "finish", "ask", "fail", "ask", "epoch")
+    running = view_of(state, SPACE, SPACE, 4, "running")
+    assert [row.status for row in running.rows] == ["running, epoch 2 of 3", "failed", "finished"]
+    assert [row.score for row in running.rows] == ["", "", "0.21"]
+    assert running.rows[1].reason == f"ValueError: {EVIL}"
+    assert running.best.startswith("Best so far: val_accuracy 0.21 in trial 1, epoch 2")
+    assert [(c.trial, c.role) for c in running.curves] == [(1, "best"), (3, "running")]
+    resting = view_of(state, SPACE, SPACE, 4)
+    assert resting.rows[0].status == "cut off" and resting.allowed.start
+    assert "1 cut off" in resting.headline
+
+
+def test_no_text_from_outside_becomes_markup():
+    state = recorded("ask", "epoch", "finish", "ask", "fail")
+    view = view_of(state, SPACE, SPACE, 4, message=f"could not read {EVIL}")
+    page = snapshot_of(view).html
+    assert "<img src=x" not in page and page.count("&lt;img src=x") >= 4
+
+
+def test_a_metric_that_is_no_number_leaves_a_gap():
+    state = recorded("ask", "epoch")
+    trial = state.trials[1]
+    odd = (
+        {"epoch": 1, "val_accuracy": float("nan")},
+        {"epoch": 2},
+        {"epoch": 3, "val_accuracy": 1},
+    )
+    state.trials[1] = type(trial)(**{**vars(trial), "curve": odd})
+    (curve,) = curves_of(state)
+    assert str(curve.values) == "(nan, nan, 1.0)"
+    assert snapshot_of(view_of(state, SPACE, SPACE, 4, "running")).png
+
+
+def test_thousands_of_trials_are_the_latest_hundred():
+    state = recorded("ask", "epoch", "finish", max_trials=5000)
+    first = state.trials[1]
+    state.trials = {n: type(first)(**{**vars(first), "trial": n}) for n in range(1, 3001)}
+    view = view_of(state, SPACE, SPACE, 5000)
+    assert len(view.rows) == ROWS and view.rows[0].trial == 3000 and view.hidden == 3000 - ROWS
+    assert len(view.curves) <= 42
+    assert f"and {3000 - ROWS} older trials" in trials_html(view)
+
+
+@pytest.mark.parametrize(
+    "entry", [Int(1, 10**9), Int(1, 10**9, log=True), Float(1e-12, 1e12, log=True)]
+)
+def test_sliders_have_few_places(entry):
+    ticks = ticks_of(entry)
+    assert 2 <= len(ticks) <= 80 and ticks[0] == entry.low and ticks[-1] == entry.high
+    assert list(ticks) == sorted(set(ticks))
+
+
+# ---- threads
+
+
+def test_watchers_hear_at_most_four_times_a_second(monkeypatch):
+    monkeypatch.setattr(cockpit_state, "TICK", 0.25)
+    search = Scripted("busy", max_trials=400)
+    state, heard = CockpitState(search), []
+    state.watchers.append(heard.append)
+    state.start()
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end and len(search.state.trials) < 390:
+        search.do("ask", "epoch", "finish")
+    assert 2 <= len(heard) <= 6, "some four in a second, however much happens"
+    ended(state)
+    assert state.wait(5)
+    assert heard[-1].activity == "idle" and len(heard[-1].rows) == len(search.state.trials)
+
+
+def test_a_thread_prints_nothing_and_its_error_is_shown(capfd):
+    search = Scripted("broken")
+    state = CockpitState(search)
+    state.start()
+    search.do("ask", "epoch", "error")
+    with pytest.raises(SearchError, match="No space left"):
+        state.wait(5)
+    assert state.view().message == f"OSError: No space left on device {EVIL}"
+    assert state.view().allowed.start and "Failed." in state.view().headline
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_stop_that_comes_too_early_is_repeated(monkeypatch):
+    search = Scripted("early")
+    opening = threading.Event()
+    run = search.run
+
+    def slow_run():
+        opening.wait(10)
+        run()  # forgets a stop that came before, as `Search.run` does
+
+    monkeypatch.setattr(search, "run", slow_run)
+    state = CockpitState(search)
+    state.start()
+    state.stop()
+    opening.set()
+    until(search.stopped.is_set)
+    ended_by = threading.Thread(target=search.do, args=("ask",))
+    ended_by.start()
+    assert state.wait(5)
+    ended_by.join()
+    assert not search.state.trials
+
+
+def test_many_hands_at_once_leave_a_sound_space():
+    state = CockpitState(Scripted("hands"))
+
+    def moving(n):
+        for step in range(30):
+            state.move("depth", 2 + (n + step) % 3, 5)
+            state.switch("width", [True, n % 2 == 0, step % 2 == 0])
+            state.view()
+
+    hands = [threading.Thread(target=moving, args=(n,)) for n in range(4)]
+    for hand in hands:
+        hand.start()
+    for hand in hands:
+        hand.join()
+    assert not state.message
+    assert state.space.entries["depth"].high == 5
+
+
+# ---- the widget, without a browser
+
+
+def cockpit_of(search):
+    "A cockpit, with its texts readable."
+    cockpit = TuningCockpit(search)
+    return cockpit, cockpit.parts
+
+
+def everything(widget):
+    "A widget and all that is in it."
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from everything(child)
+
+
+def test_every_control_has_a_name_and_says_what_it_does():
+    cockpit, _ = cockpit_of(Scripted("names"))
+    kinds = (widgets.Button, widgets.ToggleButton, widgets.IntText, widgets.FloatText)
+    kinds += (widgets.SelectionRangeSlider, widgets.FloatProgress)
+    found = [each for each in everything(cockpit) if isinstance(each, kinds)]
+    assert len(found) == 2 + 2 + 3 * 2 + 3 + 2
+    for each in found:
+        assert each.description, each
+        assert each.tooltip or isinstance(each, widgets.FloatProgress), each
+    pictures = [each for each in everything(cockpit) if isinstance(each, widgets.Image)]
+    assert all(each.tooltip is None for each in pictures), "an Image with a tooltip is not drawn"
+
+
+def test_buttons_start_and_stop_and_the_table_follows():
+    search = Scripted("buttons")
+    cockpit, parts = cockpit_of(search)
+    assert (parts.start.description, parts.start.disabled, parts.stop.disabled) == (
+        "Start",
+        False,
+        True,
+    )
+    parts.start.click()
+    assert (parts.start.disabled, parts.stop.disabled, parts.trials.disabled) == (True, False, True)
+    assert all(each.disabled for row in parts.rows for each in row.inputs)
+    search.do("ask", "epoch", "epoch")
+    until(lambda: "running, epoch 3 of 3" in parts.table.value)
+    assert "trial 1 is at 0.21 in epoch 2" in parts.caption.value
+    assert bytes(parts.picture.value).startswith(b"\x89PNG")
+    parts.stop.click()
+    assert "Stopping" in parts.headline.value and parts.stop.disabled
+    search.do("epoch")
+    assert cockpit.wait(5)
+    assert parts.start.description == "Go on" and "Stopped." in parts.headline.value
+    assert "<img src=x" not in parts.table.value + parts.best.value
+    assert not plt.get_fignums()
+
+
+def test_controls_move_the_space_and_refused_moves_go_back():
+    search = Scripted("moves")
+    cockpit, parts = cockpit_of(search)
+    width, depth, rate, norm, fixed = parts.rows
+    assert fixed.inputs == ()
+    low, slider, high = depth.inputs
+    high.value = 4
+    assert cockpit.state.space.entries["depth"] == Int(2, 4)
+    assert slider.value == (2, 4)
+    slider.value = (3, 5)
+    assert (low.value, high.value) == (3, 5)
+    low.value = 9
+    assert "expected low" in parts.message.value and (low.value, high.value) == (3, 5)
+    rate.inputs[2].value = 0.5  # beyond what was written: the slider reaches there
+    assert rate.inputs[1].value == (1e-4, 0.5) and parts.message.value == ""
+    width.inputs[2].value = False
+    assert cockpit.state.space.entries["width"] == Choice(16, 32)
+    for switch in norm.inputs:
+        switch.value = False
+    assert norm.inputs[1].value, "the last one stays on"
+    assert "at least one value" in parts.message.value
+    parts.trials.value = 0
+    assert parts.trials.value == 4 and "from 1" in parts.message.value
+    parts.trials.value = 9
+    parts.start.click()
+    assert search.max_trials == 9 and search.space.entries["depth"] == Int(3, 5)
+    ended(cockpit.state)
+
+
+def test_two_cockpits_do_not_disturb_each_other():
+    one, two = Scripted("one"), Scripted("two")
+    (first, first_parts), (_, second_parts) = cockpit_of(one), cockpit_of(two)
+    first_parts.rows[1].inputs[2].value = 4
+    first_parts.start.click()
+    assert second_parts.rows[1].inputs[2].value == 6
+    assert not second_parts.start.disabled
+    second_parts.start.click()
+    one.do("ask", "epoch")
+    two.do("ask", "fail")
+    until(lambda: "failed" in second_parts.table.value and "epoch 2" in first_parts.table.value)
+    assert "failed" not in first_parts.table.value
+    ended(first.state)
+    assert second_parts.stop.disabled is False
+    ended(attach(two))
+
+
+def test_a_cell_run_again_shows_the_same_search():
+    search = Scripted("again")
+    cockpit, parts = cockpit_of(search)
+    parts.start.click()
+    search.do("ask", "epoch")
+    again, more = cockpit_of(search)
+    other, same = cockpit_of(Scripted("again"))  # the cell that makes the search was run, too
+    assert again.state is cockpit.state and other.state is cockpit.state
+    assert not same.stop.disabled and "running" in same.table.value
+    more.stop.click()
+    assert parts.stop.disabled and same.stop.disabled
+    search.do("ask")
+    assert cockpit.wait(5)
+    assert "Stopped." in more.headline.value and "Stopped." in parts.headline.value
+
+
+# ---- with a real search
+
+
+@pytest.fixture(scope="module")
+def few():
+    from imgrec.data import load
+    from imgrec.datasets import digits
+
+    return load(digits().sample(per_class=6).split(valid=0.3, test=0.2), image_size=8)
+
+
+def a_search(few, directory, max_trials=3):
+    "A real search whose trials take no time."
+    from imgrec.search import Search
+    from imgrec.trials import Outcome
+
+    def pretend(plan, trial, watch, parent, last):
+        for epoch in range(1, trial.epochs + 1):
+            watch.on_epoch(epoch, {"val_accuracy": trial.point["rate"] * epoch}, 0.1)
+        return Outcome(trial.point["rate"] * trial.epochs, trial.epochs, 0.1)
+
+    def build(spec, rate):
+        raise AssertionError("nothing is built here")
+
+    space = Space(rate=Float(0.01, 0.1))
+    options = {"max_trials": max_trials, "epochs": 2, "directory": directory}
+    search = Search(space, build, few, progress="none", **options)
+    search.runner = pretend
+    return search
+
+
+def test_a_restarted_kernel_shows_the_recorded_trials(few, tmp_path):
+    cockpit, _ = cockpit_of(a_search(few, tmp_path))
+    cockpit.state.start()
+    assert cockpit.wait(30)
+    after, parts = cockpit_of(a_search(few, tmp_path))
+    assert after.state is not cockpit.state
+    assert len(after.state.view().rows) == 3 and len(after.state.view().curves) == 3
+    assert parts.start.disabled and "No trial of 3 is left" in parts.note.value
+    assert after.snapshot().html == cockpit.snapshot().html
+
+
+def test_a_space_that_was_moved_is_a_new_era_with_evidence(few, tmp_path):
+    search = a_search(few, tmp_path)
+    cockpit, parts = cockpit_of(search)
+    cockpit.state.start()
+    assert cockpit.wait(30)
+    parts.rows[0].inputs[0].value = 0.09
+    parts.trials.value = 5
+    cockpit.state.start()
+    assert cockpit.wait(30)
+    trials = search.snapshot().trials
+    assert [trials[n].era for n in (1, 2, 3)] == [0, 0, 0] and trials[4].era > 0
+    assert all(trials[n].point["rate"] >= 0.09 for n in (4, 5))
+
+
+def test_a_journal_in_other_hands_is_a_message(few, tmp_path):
+    from imgrec.journal import Journal
+
+    cockpit, parts = cockpit_of(a_search(few, tmp_path))
+    with Journal(tmp_path / "journal.log"):
+        cockpit.state.start()
+        with pytest.raises(SearchError, match="is being written by"):
+            cockpit.wait(30)
+    assert "is being written by" in parts.message.value
+    cockpit.state.start()
+    assert cockpit.wait(30) and parts.message.value == ""

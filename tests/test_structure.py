@@ -204,7 +204,7 @@ def test_public_names_are_shown_within_three_cells():
             if not cell.exported:
                 continue
             around = code[max(0, place - 3) : place + 4]
-            near = [c.source for c in around if not c.exported]
+            near = [f"{c.source}\n{c.outputs}" for c in around if not c.exported]
             for name in public_names(cell):
                 if not name.endswith("Error") and not any(
                     re.search(rf"\b{name}\b", source) for source in near
