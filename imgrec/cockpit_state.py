@@ -82,6 +82,15 @@ def _follow(state: "CockpitState") -> None:
             return
         time.sleep(TICK)
 
+# %% ../nbs/18d_cockpit_state.ipynb #90581b32
+_STATES: "weakref.WeakValueDictionary[int, CockpitState]" = weakref.WeakValueDictionary()
+_RUNNING: "weakref.WeakValueDictionary[Path, CockpitState]" = weakref.WeakValueDictionary()
+
+
+def _place(search: Steerable) -> Path:
+    "The directory of a search, whatever way it was written."
+    return Path(search.directory).resolve()
+
 # %% ../nbs/18d_cockpit_state.ipynb #71eb2919
 class CockpitState:
     "A search in the background, and what a person did to its controls."
@@ -161,27 +170,6 @@ class CockpitState:
             for watcher in list(self.watchers):
                 watcher(view)
 
-# %% ../nbs/18d_cockpit_state.ipynb #7b218fa1
-_STATES: "weakref.WeakValueDictionary[int, CockpitState]" = weakref.WeakValueDictionary()
-_RUNNING: "weakref.WeakValueDictionary[Path, CockpitState]" = weakref.WeakValueDictionary()
-
-
-def _place(search: Steerable) -> Path:
-    "The directory of a search, whatever way it was written."
-    return Path(search.directory).resolve()
-
-
-def attach(
-    search: Steerable,  # Any search
-) -> "CockpitState":  # The one that runs there, or that this search had, or a new one
-    "The state of a search: one that runs in its directory is found again."
-    running = _RUNNING.get(_place(search))
-    if running is not None and running.activity != "idle":
-        return running
-    state = _STATES.get(id(search)) or CockpitState(search)
-    _STATES[id(search)] = state  # it holds the search, so the id stays this one's
-    return state
-
 # %% ../nbs/18d_cockpit_state.ipynb #0128f388
 _BUSY = "The search is running. Stop it first; then the space can be changed."
 
@@ -227,3 +215,15 @@ def _wait(state: CockpitState, timeout: float | None) -> bool:
     if state.error is not None:
         raise SearchError(f"The search has ended by an error. {state.message}") from state.error
     return True
+
+# %% ../nbs/18d_cockpit_state.ipynb #7b218fa1
+def attach(
+    search: Steerable,  # Any search
+) -> "CockpitState":  # The one that runs there, or that this search had, or a new one
+    "The state of a search: one that runs in its directory is found again."
+    running = _RUNNING.get(_place(search))
+    if running is not None and running.activity != "idle":
+        return running
+    state = _STATES.get(id(search)) or CockpitState(search)
+    _STATES[id(search)] = state  # it holds the search, so the id stays this one's
+    return state

@@ -41,7 +41,7 @@ def ticks_of(
 ) -> tuple[float, ...]:  # Rising; `low`, `high` and `also` are always there
     "The values on which a slider's handles rest."
     if isinstance(entry, Int):
-        inner = list(grid_values(entry))
+        inner: Sequence[float] = grid_values(entry)  # a long one is a `range`: no list of it
         inner = inner[:: math.ceil(len(inner) / TICKS)]
     elif entry.low == entry.high:
         inner = []

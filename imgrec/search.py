@@ -10,7 +10,6 @@ import os
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +19,22 @@ from typing import Any
 import keras
 import pandas as pd
 
-from .catalog import Catalog
 from .core import JournalError, OptionError, SearchError, unknown
-from .data import Splits, from_datasets, load
 from .journal import Journal, read_journal
-from .oracles import ORACLES, Proposal, Proposer, hashed_seed
+from .oracles import ORACLES, Proposer
 from .results import Best, best_of, results_table, trial_line
 from .space import Space
 from .state import SearchState, TrialState, apply, direction_of, replay
-from .task import Task, changes_since, moved_aside, restored_proposer, settings_of
+from imgrec.task import (
+    Task,
+    asked_fields,
+    changes_since,
+    failure_facts,
+    moved_aside,
+    restored_proposer,
+    settings_of,
+    splits_from,
+)
 from .train import versions
 from imgrec.trials import (
     Build,
@@ -125,13 +131,6 @@ def _watch(search: "Search", journal: Journal, trial: TrialState) -> Watch:
     )
 
 # %% ../nbs/15_search.ipynb #e3c1c284
-def _failure(error: Exception, seconds: float) -> dict[str, Any]:
-    "What is noted of a trial that failed."
-    text = "".join(traceback.format_exception(error)[-3:])
-    reason = f"{type(error).__name__}: {error}"
-    return {"reason": reason[:500], "traceback": text[-4000:], "seconds": round(seconds, 3)}
-
-# %% ../nbs/15_search.ipynb #e63afeef
 def _run_one(search: "Search", journal: Journal, trial: TrialState) -> Outcome | None:
     "Run a trial and note how it ended; None if it failed."
     number, hyperband = trial.trial, search.strategy == "hyperband"
@@ -151,7 +150,7 @@ def _run_one(search: "Search", journal: Journal, trial: TrialState) -> Outcome |
         if isinstance(error, SearchError) and (parent is None or parent.is_file()):
             search._note(journal, "trial_interrupted", trial=number, reason=str(error)[:500])
             raise  # of the search, such as an unknown objective, and not of this point
-        facts = _failure(error, time.perf_counter() - started)
+        facts = failure_facts(error, time.perf_counter() - started)
         search._note(journal, "trial_failed", trial=number, **facts)
         return None
     told = {"best_epoch": outcome.best_epoch, "seconds": outcome.seconds}
@@ -181,21 +180,11 @@ def _next_trial(search: "Search", journal: Journal, proposer: Proposer) -> Trial
     proposal = proposer.ask(number)
     if proposal.status != "go":
         return None
-    search._note(journal, "trial_asked", **_asked(search, proposal))
+    search._note(journal, "trial_asked", **asked_fields(search.task, proposal))
     return search.snapshot().trials[number]
 
 # %% ../nbs/15_search.ipynb #a1e4ed3f
-def _asked(search: "Search", proposal: Proposal) -> dict[str, Any]:
-    "A proposal as the fields of its event."
-    point = proposal.point or {}
-    return {
-        "trial": proposal.trial,
-        "point": point,
-        "seed": hashed_seed(search.seed, "trial", proposal.trial),
-        "epochs": proposal.epochs or point.get("epochs", search.plan.epochs),
-        "initial_epoch": proposal.initial_epoch,
-        "parent": proposal.parent,
-    }
+#| export
 
 # %% ../nbs/15_search.ipynb #06f5da97
 def _loop(search: "Search", journal: Journal) -> str:
@@ -234,7 +223,7 @@ class Search:
         executor: str = "inline",  # One trial after another in this process
         progress: str = "auto",  # "auto" prints a line a trial, "none" is silent
     ) -> None:
-        splits = _splits_from(data)
+        splits = splits_from(data)
         way = direction_of(objective, direction)
         self.plan = Plan(build, splits, objective, way, epochs, fit_options)
         self.space, self.strategy, self.max_trials, self.seed = space, strategy, max_trials, seed
@@ -302,13 +291,6 @@ class Search:
         with self._lock:
             self._events.append(written)
             apply(self._state, written)
-
-# %% ../nbs/15_search.ipynb #726b9e4b
-def _splits_from(data: Any) -> Splits:
-    "The data of a search, whatever it is given as."
-    if isinstance(data, Splits):
-        return data
-    return load(data) if isinstance(data, Catalog) else from_datasets(*data)
 
 # %% ../nbs/15_search.ipynb #728efa7c
 def _check_search(search: Search, executor: str) -> None:

@@ -307,7 +307,7 @@ def rewritten(folder: Path, **changes) -> None:
         ({"image_size": 12}, "TypeError"),
         ({"class_names": []}, "class_names"),
         ({"class_names": ["cat", "cat", "owl"]}, "cat"),
-        ({"class_names": ["cat", "dog"], "label_mode": "categorical"}, "3 numbers"),
+        ({"class_names": ["cat", "dog"], "label_mode": "categorical"}, "2 classes"),
         ({"label_mode": "ordinal"}, "ordinal"),
     ],
 )
@@ -455,6 +455,7 @@ def weights(build) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_cannot_reach_outside(copied, tmp_path):
     secret = tmp_path / "secret.bin"
     secret.write_bytes(bytes(10_000))
