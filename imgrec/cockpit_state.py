@@ -25,6 +25,7 @@ class Steerable(Protocol):
     "What the cockpit needs of a search."
 
     space: Space
+    declared: Space
     max_trials: int | None
     directory: Path
 
@@ -99,8 +100,8 @@ class CockpitState:
         self,
         search: Steerable,  # Any search
     ) -> None:
-        self.search, self.lock, self._turn = search, threading.RLock(), threading.Lock()
-        self.declared = self.space = search.space
+        self.search, self.lock, self._turn = search, threading.RLock(), threading.RLock()
+        self.declared, self.space = search.declared, search.space
         self.max_trials = search.max_trials
         self.activity, self.message = "idle", ""  # "idle", "running" or "stopping"; what went wrong
         self.error: BaseException | None = None  # What has ended the last run

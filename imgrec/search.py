@@ -25,6 +25,8 @@ from .oracles import ORACLES, Proposer
 from .results import Best, best_of, results_table, trial_line
 from .space import Space
 from .state import SearchState, TrialState, apply, direction_of, replay
+
+# %% ../nbs/15_search.ipynb #5e82381c
 from imgrec.task import (
     Task,
     asked_fields,
@@ -33,6 +35,7 @@ from imgrec.task import (
     moved_aside,
     restored_proposer,
     settings_of,
+    space_there,
     splits_from,
 )
 from .train import versions
@@ -52,11 +55,12 @@ from imgrec.trials import (
 def _begin(search: "Search", journal: Journal) -> None:
     "Write how the search begins or goes on; a `SearchError` lists what has changed."
     state = search._replace_state(replay(journal.record.events))
+    spaces = {"space": search.space.to_dict(), "declared": search.declared.to_dict()}
     if state.status == "empty":
         search._note(
             journal,
             "search_created",
-            space=search.space.to_dict(),
+            **spaces,
             settings=settings_of(search.task),
             budget={"max_trials": search.max_trials},
             versions=versions(),
@@ -64,7 +68,7 @@ def _begin(search: "Search", journal: Journal) -> None:
     else:
         changes = changes_since(search.task, state)
         if changes:
-            search._note(journal, "space_changed", space=search.space.to_dict(), changes=changes)
+            search._note(journal, "space_changed", **spaces, changes=changes)
             settings = settings_of(search.task)
             search._note(journal, "settings_changed", settings=settings, changes=changes)
         if state.budget.get("max_trials") != search.max_trials:
@@ -89,6 +93,7 @@ def _check_directory(search: "Search") -> None:
     if search.if_exists == "new":
         _say(search, f"The search that was there is now in {moved_aside(search.directory)}.")
         return
+    search.change(space_there(search.task, state))
     changes = changes_since(search.task, state)
     measures = [state.settings[name] for name in ("objective", "direction")]
     if search.if_exists == "continue" and measures != [
@@ -227,6 +232,7 @@ class Search:
         way = direction_of(objective, direction)
         self.plan = Plan(build, splits, objective, way, epochs, fit_options)
         self.space, self.strategy, self.max_trials, self.seed = space, strategy, max_trials, seed
+        self.declared = space  # As the code has it, whatever `change` makes of it
         self.if_exists, self.progress, self.runner = if_exists, progress, run_trial
         self.directory = Path(directory or tempfile.mkdtemp(prefix="imgrec-search-"))
         self.task = Task(self.plan, space, strategy, seed, max_trials, self.directory)

@@ -78,6 +78,7 @@ class SearchState:
     status: str = "empty"  # empty, created, open or stopped
     reason: str = ""  # Why it was stopped
     events: int = 0  # How many events went in
+    declared: dict[str, Any] = field(default_factory=dict)  # The space before it was moved by hand
 
     def with_status(
         self,
@@ -139,6 +140,7 @@ def direction_of(
 def _created(state: SearchState, event: Mapping[str, Any]) -> None:
     "The search begins."
     state.space, state.settings = event["space"], event["settings"]
+    state.declared = event.get("declared", event["space"])
     state.budget, state.status = event["budget"], "created"
 
 
@@ -152,7 +154,8 @@ def _opened(state: SearchState, event: Mapping[str, Any]) -> None:
 # %% ../nbs/14a_state.ipynb #08a4f743
 def _changed(state: SearchState, event: Mapping[str, Any]) -> None:
     "Space or settings are others from here on."
-    state.space = event.get("space", state.space)
+    if "space" in event:
+        state.space, state.declared = event["space"], event.get("declared", event["space"])
     state.settings = event.get("settings", state.settings)
     state.era += 1
 

@@ -141,13 +141,15 @@ def test_loss_and_accuracy_follow_the_labels(mode, outputs, activation):
     assert run.history["loss"].iloc[-1] < run.history["loss"].iloc[0]
     answers = run.model.predict(splits.valid, verbose=0)
     labels = np.concatenate([y.numpy() for _, y in splits.valid])
-    if mode == "int":
-        right = answers.argmax(axis=1) == labels
-    elif mode == "categorical":
-        right = answers.argmax(axis=1) == labels.argmax(axis=1)
-    else:
+    if activation == "sigmoid":
         right = (answers > 0.5) == labels
+        loss = -np.log(np.where(labels == 1, answers, 1 - answers)).mean()
+    else:
+        true = labels if mode == "int" else labels.argmax(axis=1)
+        right = answers.argmax(axis=1) == true
+        loss = -np.log(answers[np.arange(len(true)), true]).mean()
     assert run.history["val_accuracy"].iloc[-1] == pytest.approx(right.mean())
+    assert run.history["val_loss"].iloc[-1] == pytest.approx(loss, rel=1e-3)
 
 
 # What is the user's own
