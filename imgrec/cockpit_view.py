@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from .controls import Control, controls_of, shown
 from .curves import Curve, curves_of, curves_png
-from .space import Space, difference
+from .space import Space, space_changes
 from .state import SearchState, TrialState
 
 # %% ../nbs/18c_cockpit_view.ipynb #b0a6a23a
@@ -217,7 +217,7 @@ def view_of(
         share=_progress_of(state, max_trials, activity != "idle"),
         best=_best_line(state),
         message=message,
-        allowed=permissions_of(state, difference(recorded, space), max_trials, activity),
+        allowed=permissions_of(state, space_changes(recorded, space), max_trials, activity),
         start_label="Go on" if state.trials else "Start",
         planned=max_trials,
         controls=controls_of(declared, space),

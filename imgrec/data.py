@@ -26,7 +26,14 @@ from imgrec.batches import (
 from .catalog import Catalog
 from .core import CatalogError, DataError, ImageSpec, unknown
 from .packed import Packed, pack
-from .pipelines import as_dataset, check_labels, count_classes, first_batch, guess_label_mode
+from imgrec.pipelines import (
+    as_dataset,
+    check_labels,
+    count_classes,
+    first_batch,
+    guess_label_mode,
+    named,
+)
 
 # %% ../nbs/05_data.ipynb #42c4ec85
 @dataclass(frozen=True, repr=False)
@@ -251,7 +258,8 @@ def from_datasets(
         check_labels(labels, spec)
         if pictures.shape[-1] != channels:
             raise DataError(f"Expected {channels} channels, received {pictures.shape[-1]}.")
-    return Splits(parts[0], parts[1], parts[2], spec)
+    valid, test = (named(part, spec.class_names) for part in parts[1:])
+    return Splits(parts[0], valid, test, spec)
 
 # %% ../nbs/05_data.ipynb #59e1a454
 def as_splits(

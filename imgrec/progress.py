@@ -7,6 +7,7 @@ __all__ = ['PROGRESS', 'metrics_line', 'duration', 'Progress', 'progress_callbac
 
 # %% ../nbs/07a_progress.ipynb #10c4314b
 import html
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -45,7 +46,7 @@ class Progress(keras.callbacks.Callback):
         self,
         epochs: int,  # Planned
         steps: int | None,  # Batches an epoch, if known
-        draw: Any,  # `draw(share, text, ended)`, called at most five times a second
+        draw: Any,  # `draw(share, text, event)`, called at most five times a second
     ):
         super().__init__()
         self.epochs, self.steps, self.draw = epochs, steps, draw
@@ -76,12 +77,12 @@ class Progress(keras.callbacks.Callback):
         self._show((self.epoch + 1) / self.epochs, "end")
 
     def _show(self, share: float, event: str) -> None:
-        "Draw the share done, the last metrics, and the time spent and left."
+        "Draw the share done, the time left (at the end, the time spent), and the last metrics."
         self.drawn = time.monotonic()
         spent = self.drawn - self.started
-        left = f", {duration(spent / share - spent)} left" if 0 < share < 1 else ""
-        clock = f"{duration(spent)}{'' if event == 'end' else left}"
-        self.draw(share, f"epoch {self.epoch + 1}/{self.epochs}  {self.line}  [{clock}]", event)
+        running = event != "end" and 0 < share < 1
+        clock = f"{duration(spent / share - spent)} left" if running else duration(spent)
+        self.draw(share, f"epoch {self.epoch + 1}/{self.epochs}  [{clock}]  {self.line}", event)
 
 # %% ../nbs/07a_progress.ipynb #2fa6c562
 def _notebook_drawer() -> Any:
@@ -98,9 +99,12 @@ def _notebook_drawer() -> Any:
 
 
 def _terminal_draw(share: float, text: str, event: str) -> None:
-    "Writes a bar over the last line of a terminal."
-    filled = round(20 * share)
-    line = f"[{'#' * filled}{'.' * (20 - filled)}] {text}"
+    "Writes over the last line of a terminal: what fits of the text, and a bar in the room left."
+    columns = shutil.get_terminal_size().columns - 1
+    cells = min(20, columns - len(text) - 3)
+    bar = f"[{'#' * round(cells * share):.<{cells}}] " if cells >= 5 else ""
+    line = f"{bar}{text}"
+    line = line if len(line) <= columns else f"{line[: columns - 3]}..."
     sys.stderr.write(f"\r\x1b[2K{line}" + ("\n" if event == "end" else ""))
     sys.stderr.flush()
 

@@ -188,9 +188,6 @@ def _next_trial(search: "Search", journal: Journal, proposer: Proposer) -> Trial
     search._note(journal, "trial_asked", **asked_fields(search.task, proposal))
     return search.snapshot().trials[number]
 
-# %% ../nbs/15_search.ipynb #a1e4ed3f
-#| export
-
 # %% ../nbs/15_search.ipynb #06f5da97
 def _loop(search: "Search", journal: Journal) -> str:
     "Run trials until none is left; the reason why it ended."

@@ -20,7 +20,7 @@ from .catalog import Catalog, fingerprint
 from .data import Splits, from_datasets, load
 from .journal import lock_writer
 from .oracles import Proposal, Proposer, hashed_seed
-from .space import Space, difference, misfit
+from .space import Space, misfit, space_changes
 from .state import SearchState
 from .trials import Build, Plan
 
@@ -87,7 +87,7 @@ def changes_since(
     state: SearchState,  # What the directory holds
 ) -> list[str]:  # Empty when both are the same
     "What is different from the search that a directory holds, a line each."
-    lines = difference(Space.from_dict(state.space), task.space)
+    lines = space_changes(Space.from_dict(state.space), task.space)
     now = settings_of(task)
     for name, before in state.settings.items():
         if now.get(name) != before:

@@ -542,6 +542,16 @@ def test_the_form_of_labels_says_what_they_are(labels, mode, classes):
     assert (spec.label_mode, spec.classes, spec.shape) == (mode, classes, (6, 6, 3))
 
 
+def test_names_that_were_given_are_in_the_predictions():
+    whole = tf.data.Dataset.from_tensor_slices((X.astype(np.float32), Y)).batch(8)
+    names = ["cat", "dog"]
+    splits = from_datasets(whole, whole, (X, Y), class_names=names)
+    assert splits.valid.class_names == splits.test.class_names == names
+    assert not hasattr(whole, "class_names"), "somebody's own dataset stays as it was"
+    again = from_datasets(whole, splits.valid)
+    assert again.valid is splits.valid
+
+
 def test_arrays_become_batches_with_their_labels():
     splits = from_datasets((X, Y), (X, Y), batch_size=8)
     x, y = everything(splits.valid)
@@ -638,7 +648,7 @@ def test_anything_that_is_data_becomes_splits_and_nothing_else():
     splits = from_datasets(PLAIN, PLAIN)
     assert as_splits(splits) is splits
     assert as_splits(PLAIN).valid is None
-    assert as_splits([PLAIN, PLAIN, PLAIN]).test is PLAIN
+    assert (everything(as_splits([PLAIN, PLAIN, PLAIN]).test)[1] == everything(PLAIN)[1]).all()
     for wrong in (None, numbered(), "folder", [], [PLAIN] * 4, (X, Y)):
         with pytest.raises(ImgrecError):
             as_splits(wrong)

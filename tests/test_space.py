@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from imgrec.core import SpaceError
 from imgrec.entries import GRID_POINTS, grid_values, holds, problem_of
-from imgrec.space import Bool, Choice, Fixed, Float, Int, Space, arguments_of, difference, misfit
+from imgrec.space import (
+    Bool,
+    Choice,
+    Fixed,
+    Float,
+    Int,
+    Space,
+    arguments_of,
+    misfit,
+    space_changes,
+)
 
 whole = st.integers(-1000, 1000)
 number = st.floats(-1e6, 1e6)
@@ -47,7 +57,7 @@ spaces = st.dictionaries(names, entries, min_size=1).map(lambda found: Space(**f
 def test_a_space_survives_json(space):
     again = Space.from_json(space.to_json())
     assert again == space
-    assert difference(space, again) == []
+    assert space_changes(space, again) == []
     assert Space(**dict(reversed(space.entries.items()))) == space
 
 
@@ -176,7 +186,7 @@ def test_a_space_never_changes():
 def test_each_change_is_a_line():
     old = Space(width=Choice(16, 32), depth=Int(2, 5), dropout=0.1)
     new = Space(width=Choice(16, 32, 64), depth=Int(2, 5), rate=Float(0.0, 1.0))
-    lines = difference(old, new)
+    lines = space_changes(old, new)
     assert [line.split()[0].rstrip(":") for line in lines] == ["width", "dropout", "rate"]
     assert "Choice(16, 32) became Choice(16, 32, 64)" in lines[0]
 

@@ -442,11 +442,26 @@ def test_progress_is_one_line_an_epoch_in_a_log(splits, capsys):
     assert "accuracy" in lines[0] and "(valid" in lines[0] and "\r" not in "".join(lines)
 
 
-def test_progress_in_a_terminal_is_one_line_written_over(splits, capsys):
+@pytest.mark.parametrize("columns, bar", [(120, "[####################]"), (80, "epoch 2/2")])
+def test_progress_in_a_terminal_is_one_line_written_over(splits, capsys, monkeypatch, columns, bar):
+    monkeypatch.setenv("COLUMNS", str(columns))
     fit(linear(), splits, epochs=2, progress="bar")
     written = capsys.readouterr().err
-    assert written.count("\n") == 1 and written.endswith("s]\n")
-    assert written.count("\r") >= 3 and "[####################]" in written
+    lines = [line.removeprefix("\x1b[2K") for line in written.rstrip("\n").split("\r")]
+    assert written.count("\n") == 1 and len(lines) >= 3
+    assert max(map(len, lines)) < columns, "a line that wraps is not written over"
+    assert bar in lines[-1] and "accuracy" in lines[-1] and " left]" not in lines[-1]
+    assert any(" left]" in line for line in lines)
+
+
+def test_progress_in_a_narrow_terminal_is_cut(splits, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    fit(linear(), splits, epochs=1, progress="bar")
+    last = capsys.readouterr().err.split("\r")[-1].removeprefix("\x1b[2K").rstrip("\n")
+    assert len(last) == 29 and last.startswith("epoch 1/1") and last.endswith("...")
+
+
+def test_progress_has_no_other_names():
     with pytest.raises(OptionError, match="Did you mean 'bar'"):
         progress_callback("baar", epochs=1)
 
