@@ -6,6 +6,7 @@
 __all__ = ['Best', 'results_table', 'best_of', 'trial_line']
 
 # %% ../nbs/14d_results.ipynb #fd848995
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,14 @@ from .core import SearchError
 from .state import SearchState
 
 # %% ../nbs/14d_results.ipynb #25f4bb95
+def _in_words(point: Mapping[str, Any]) -> str:
+    "The values of a point, numbers with three digits."
+    return ", ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in point.items()
+    )
+
+
 @dataclass(frozen=True, repr=False)
 class Best:
     "The trial with the best score so far, on the validation part."
@@ -26,8 +35,8 @@ class Best:
     of: int  # How many trials have finished
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in self.point.items())
-        return f"Best of {self.of}: trial {self.trial}, {self.objective} {self.score:.4g}, {values}"
+        score = f"{self.objective} {self.score:.4g}"
+        return f"Best of {self.of}: trial {self.trial}, {score}  ({_in_words(self.point)})"
 
 # %% ../nbs/14d_results.ipynb #1cc2a05e
 def results_table(
@@ -61,9 +70,7 @@ def trial_line(
 ) -> str:  # Its score or its reason, and its point
     "A trial that has ended, in a line."
     trial = state.trials[number]
-    point = ", ".join(
-        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.point.items()
-    )
+    point = _in_words(trial.point)
     if trial.status != "finished":
         return f"trial {number}: {trial.status}, {trial.reason}  ({point})"
     star = "  *best so far*" if state.best and state.best.trial == number else ""
