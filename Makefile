@@ -1,4 +1,4 @@
-# Five commands. The first one that runs also sets up .venv, once: about 3 GB.
+# Five commands. The first one that runs also sets up .venv, once: 3 GB, and 5 GB while it does.
 # Another Python than the one on the path: make PYTHON=/path/to/python3.12 demo
 
 unexport PYTHONDONTWRITEBYTECODE # with it, TensorFlow is compiled anew at every import

@@ -178,10 +178,15 @@ def _catalog_of(
     names = tuple(map(str, found if class_names is None else class_names))
     strange = [name for name in found if name not in names]
     if strange:
-        raise CatalogError(f"Labels outside class_names: {strange[:5]}. Expected: {list(names)}.")
+        raise CatalogError(
+            f"Labels outside class_names: {strange[:5]}. Expected: {list(names)}. Add them to "
+            "class_names, or drop their rows from the table."
+        )
     if len(names) < 2 and not multi:
         raise CatalogError(
-            f"Found one class ({', '.join(names) or 'none'}). A classifier needs two or more."
+            f"Found one class ({', '.join(names) or 'none'}){f' in {root}' if root else ''}. A "
+            "classifier needs two or more: add pictures of what it shall be told apart from, such "
+            "as a class 'other'."
         )
     return Catalog(table.reset_index(drop=True), names, root, arrays, multi, flip)
 
@@ -189,7 +194,10 @@ def _catalog_of(
 def _of_arrays(x: np.ndarray, labels: list, names: list[str], flip: bool) -> Catalog:
     "A catalog of pictures in memory, with numbers for file names."
     if len(x) != len(labels):
-        raise DataError(f"Received {len(x)} pictures and {len(labels)} labels.")
+        raise DataError(
+            f"Expected a label for each picture, received {len(x)} pictures and {len(labels)} "
+            "labels. Were both cut in the same way?"
+        )
     table = pd.DataFrame({"file": [str(row) for row in range(len(x))], "label": labels})
     return _catalog_of(table, names, arrays=x, flip=flip)
 

@@ -114,11 +114,13 @@ def scan(
     "Count the pictures of a folder, find those that are bad."
     from imgrec.folders import catalog_named
     from imgrec.printouts import scan_text
+    from imgrec.splits import check_classes
 
     catalog = catalog_named(folder).scan()
     if csv:
         return _echo_csv(catalog.table)
     typer.echo(scan_text(folder, catalog))
+    check_classes(catalog.table, catalog.table["ok"])
     _next(f"train {shlex.quote(folder)}")
 
 # %% ../nbs/25_cli.ipynb #d6a923a2
@@ -173,7 +175,9 @@ def _finish(
     size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
     typer.echo(f"Saved in {printable(output)} ({size / 1e6:.1f} MB)")
     place, source = shlex.quote(str(output)), shlex.quote(notes["source"])
-    _next(f"evaluate {place} {source}", f"predict {place} photo.jpg")
+    held_out = splits.valid is not None or splits.test is not None
+    measure = [f"evaluate {place} {source}"] if held_out else []
+    _next(*measure, f"predict {place} photo.jpg")
 
 # %% ../nbs/25_cli.ipynb #ab1086f4
 @app.command()

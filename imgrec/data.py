@@ -34,6 +34,7 @@ from imgrec.pipelines import (
     guess_label_mode,
     named,
 )
+from .splits import check_classes
 
 # %% ../nbs/05_data.ipynb #42c4ec85
 @dataclass(frozen=True, repr=False)
@@ -103,7 +104,7 @@ def _size(catalog: Catalog, asked: Any) -> tuple[int, int]:
         own = None if catalog.arrays is None else catalog.arrays.shape[1:3]
         asked = catalog.image_size or own or 64
     pair = (asked, asked) if isinstance(asked, (int, np.integer)) else asked
-    if not isinstance(pair, Sequence) or len(pair) != 2:
+    if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
         raise DataError(f"image_size must be a number or (height, width), received {asked!r}.")
     return _whole("image_size", pair[0], 1), _whole("image_size", pair[1], 1)
 
@@ -128,6 +129,16 @@ def _usable(catalog: Catalog, packed: Packed, part: str) -> np.ndarray:
     return np.flatnonzero((table["split"].eq(part) & passed).to_numpy() & packed.ok)
 
 
+def _check_classes(catalog: Catalog, packed: Packed) -> None:
+    "Raise a `CatalogError` for a class without a picture to learn from."
+    table = catalog.table
+    scanned = table["reason"] if "reason" in table else [""] * len(table)
+    reasons = [late or early for late, early in zip(packed.reasons, scanned, strict=True)]
+    usable = pd.Series(False, index=table.index)
+    usable.iloc[_usable(catalog, packed, "train")] = True
+    check_classes(table.assign(reason=reasons), usable, " in the training part")
+
+
 def _part_of(splits: Splits, part: str) -> tuple[Part, ImageSpec, list[str]]:
     "A part's rows and labels, the spec, and its files."
     if part not in ("train", "valid", "test"):
@@ -148,6 +159,8 @@ def _assemble(catalog: Catalog, spec: ImageSpec, settings: dict, packed: Packed)
     found = {part: len(_usable(catalog, packed, part)) for part in ("train", "valid", "test")}
     if not found["train"]:
         raise CatalogError("No picture of the training part can be used; see catalog.problems.")
+    if not catalog.multi_label:  # there, sets of classes are divided, and a rare one may miss
+        _check_classes(catalog, packed)
     part, _, _ = _part_of(bare, "train")
     train = epoch_passes(part, spec, _recipe(catalog, settings["augment"]), settings["seed"])
     valid, test = (bare.ordered(name) if found[name] else None for name in ("valid", "test"))
@@ -256,8 +269,11 @@ def from_datasets(
     spec = ImageSpec(height, width, channels, tuple(map(str, names)), mode)
     for pictures, labels in batches:
         check_labels(labels, spec)
-        if pictures.shape[-1] != channels:
-            raise DataError(f"Expected {channels} channels, received {pictures.shape[-1]}.")
+        if not pictures.shape[1:].is_compatible_with(spec.shape):
+            raise DataError(
+                f"All parts need pictures of one size: the first has {spec.shape} (height, width, "
+                f"channels), another {tuple(pictures.shape[1:])}. Resize them to the same."
+            )
     valid, test = (named(part, spec.class_names) for part in parts[1:])
     return Splits(parts[0], valid, test, spec)
 
@@ -273,5 +289,10 @@ def as_splits(
         raise DataError(
             "Expected splits from load(catalog), or a pair (train, valid) of datasets or arrays, "
             f"received {type(data).__name__}."
+        )
+    if hasattr(parts[0], "ndim"):
+        raise DataError(
+            "Expected (train, valid), each a dataset or a pair (x, y); received arrays. For arrays "
+            "to train on alone, write [(x, y)]."
         )
     return from_datasets(*parts)

@@ -97,7 +97,7 @@ def kept_aside(
     if not rows:
         raise CatalogError(
             "These are the pictures of the training, and none was kept aside for the test. "
-            "Evaluate with others, train with a test part, or count all of them."
+            "Evaluate with others, train with a test part, or count all of them (--all)."
         )
     return Count(scanned, rows, f"{len(rows)} of {len(scanned)} pictures, kept aside for the test")
 

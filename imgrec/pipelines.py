@@ -33,7 +33,10 @@ def as_dataset(
     if y.dtype.kind in "USO":
         raise DataError("Labels are words. Use Catalog.from_arrays(x, y).split() and load(...).")
     if len(x) != len(y):
-        raise DataError(f"Received {len(x)} pictures and {len(y)} labels.")
+        raise DataError(
+            f"Expected a label for each picture, received {len(x)} pictures and {len(y)} labels. "
+            "Were both cut in the same way?"
+        )
     dataset = tf.data.Dataset.from_tensor_slices((x, y))
     dataset = dataset.shuffle(len(x)) if shuffle else dataset
     return dataset.batch(batch_size).map(lambda x, y: (tf.cast(x, tf.float32), y))

@@ -102,12 +102,12 @@ def _check_directory(search: "Search") -> None:
     ]:
         raise SearchError(
             f"{search.directory} holds scores of {measures[0]}, which cannot be compared with "
-            f'{search.plan.objective}. Say if_exists="new", or choose another directory.'
+            f'{search.plan.objective}. Set if_exists to "new", or choose another directory.'
         )
     if changes and search.if_exists != "continue":
         raise SearchError(
-            f"{search.directory} holds a search that differs: {'; '.join(changes)}. Say "
-            'if_exists="continue" to go on with its trials as evidence, or "new" to begin anew.'
+            f"{search.directory} holds a search that differs: {'; '.join(changes)}. Set if_exists "
+            'to "continue" to go on with its trials as evidence, or to "new" to begin anew.'
         )
     search._replace_state(state)
     _say(search, f"{search.directory} holds this search: {state!r}. It goes on there.")
@@ -204,6 +204,15 @@ def _loop(search: "Search", journal: Journal) -> str:
         _tidy(search, proposer)
     return "stopped"
 
+
+def _say_end(search: "Search", reason: str) -> None:
+    "Say what the lines of the trials do not: that none has worked, or that no point is left."
+    state, asked = search.snapshot(), search.max_trials
+    if reason == "done" and not state.with_status("finished"):
+        _say(search, f"None of {len(state.trials)} trials has worked; results() has the reasons.")
+    elif reason == "done" and asked is not None and len(state.trials) < asked:
+        _say(search, f"After {len(state.trials)} trials the {search.strategy} search has no more.")
+
 # %% ../nbs/15_search.ipynb #b556eb6c
 class Search:
     "A hyperparameter search over `space`, which `run` begins or continues."
@@ -251,6 +260,7 @@ class Search:
                 reason = "stopped"
             finally:
                 self._note(journal, "search_stopped", reason=reason)
+        _say_end(self, reason)
         return self
 
     def stop(self) -> None:
@@ -263,7 +273,8 @@ class Search:
         max_trials: int | None = None,  # Another number of trials; None: as it is
     ) -> "Search":  # This search
         "Take other settings for the next `run`, which goes on with the trials so far."
-        return _change(self, space or self.space, max_trials or self.max_trials)
+        count = self.max_trials if max_trials is None else max_trials
+        return _change(self, self.space if space is None else space, count)
 
     def snapshot(self) -> SearchState:
         "What is known now; a copy, from any thread."
@@ -281,6 +292,9 @@ class Search:
     def best_model(self) -> keras.Model:
         "The best trial's model with its best weights."
         return _best_model(self)
+
+    def __repr__(self) -> str:
+        return repr(self.snapshot())
 
     def _replace_state(self, state: SearchState) -> SearchState:
         "Take over a state that was replayed."
@@ -302,17 +316,40 @@ def _check_search(search: Search, executor: str) -> None:
         raise unknown("strategy", search.strategy, ORACLES)
     if executor != "inline":
         raise unknown("executor", executor, ("inline",))
+    if search.progress not in ("auto", "none"):
+        raise unknown("progress", search.progress, ("auto", "none"))
     if search.if_exists not in (None, "continue", "new"):
         raise unknown("if_exists", search.if_exists, ("continue", "new"))
-    for name, value in (("max_trials", search.max_trials), ("epochs", search.plan.epochs)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise OptionError(f"{name} must be a whole number from 1, received {value!r}.")
-    check_plan(search.plan, search.space)
+    options = search.plan.fit_options
+    if options is not None and not callable(options):
+        raise OptionError(f"fit_options must be a function, such as lambda: {options!r}.")
+    _check_count("epochs", search.plan.epochs)
+    _check_space(search, search.space, search.max_trials)
+
+
+def _check_count(name: str, value: Any) -> None:
+    "Raise an `OptionError` for what is no number of trials or epochs."
+    if not isinstance(value, int) or value < 1:
+        raise OptionError(f"{name} must be a whole number from 1, received {value!r}.")
+
+
+def _check_space(search: Search, space: Space, max_trials: int | None) -> None:
+    "Raise an error for a space or a number of trials that cannot be searched."
+    if not isinstance(space, Space):
+        raise OptionError(f"Expected a Space(...), received {type(space).__name__}.")
+    if max_trials is not None:
+        _check_count("max_trials", max_trials)
+    if search.strategy == "hyperband" and "epochs" in space.entries:
+        raise SearchError(
+            "Hyperband decides by itself how long a trial trains, so epochs cannot be in the "
+            "space. Give the most that a trial may have as Search(..., epochs=)."
+        )
+    check_plan(search.plan, space)
 
 
 def _change(search: Search, space: Space, max_trials: int | None) -> Search:
     "Set what may change between two runs; an error for what could not be run."
-    check_plan(search.plan, space)
+    _check_space(search, space, max_trials)
     search.space, search.max_trials = space, max_trials
     search.task = replace(search.task, space=space, max_trials=max_trials)
     return search

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .catalog import Catalog, fingerprint
-from .data import Splits, from_datasets, load
+from .data import Splits, as_splits, load
 from .journal import lock_writer
 from .oracles import Proposal, Proposer, hashed_seed
 from .space import Space, misfit, space_changes
@@ -82,6 +82,14 @@ def space_there(
     return Space.from_dict(state.space) if steered else task.space
 
 # %% ../nbs/14f_task.ipynb #b5aca756
+def _setting_changes(name: str, before: Any, after: Any) -> list[str]:
+    "What is different in a setting, a line for each of its values where it holds several."
+    if isinstance(before, dict) and isinstance(after, dict):
+        found = [_setting_changes(key, before.get(key), after.get(key)) for key in before | after]
+        return list(itertools.chain.from_iterable(found))
+    return [] if before == after else [f"{name}: {before!r} became {after!r}"]
+
+
 def changes_since(
     task: Task,  # What a search has to do now
     state: SearchState,  # What the directory holds
@@ -90,8 +98,7 @@ def changes_since(
     lines = space_changes(Space.from_dict(state.space), task.space)
     now = settings_of(task)
     for name, before in state.settings.items():
-        if now.get(name) != before:
-            lines.append(f"{name}: {before!r} became {now.get(name)!r}")
+        lines += _setting_changes(name, before, now.get(name))
     return lines
 
 # %% ../nbs/14f_task.ipynb #a7c6145a
@@ -144,9 +151,7 @@ def splits_from(
     data: Any,  # `Splits`, a split `Catalog`, or a pair (train, valid) of datasets or arrays
 ) -> Splits:  # The data of a search
     "Bring what a search was given into one form."
-    if isinstance(data, Splits):
-        return data
-    return load(data) if isinstance(data, Catalog) else from_datasets(*data)
+    return load(data) if isinstance(data, Catalog) else as_splits(data)
 
 
 def asked_fields(

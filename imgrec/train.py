@@ -31,6 +31,10 @@ LOSSES = {
 }
 
 
+_SHORT = ("accuracy", "acc")  # Keras makes them fit the labels
+_EXAMPLES = {"loss": "'categorical_crossentropy'", "metric": "'accuracy' or 'auc'"}
+
+
 def compile_model(
     model: keras.Model,  # Any; pixels in 0-255 to probabilities
     spec: ImageSpec,  # Its kind of label decides loss and metrics
@@ -46,12 +50,40 @@ def compile_model(
         except ValueError as error:
             known = ("sgd", "rmsprop", "adam", "adamw", "adamax", "nadam", "lion", "muon")
             raise unknown("optimizer", optimizer, known) from error
-        optimizer.learning_rate = learning_rate
+        optimizer.learning_rate = _checked_rate(learning_rate)
     if metrics is None:
         multi = spec.label_mode == "multi_label"
         metrics = [keras.metrics.BinaryAccuracy(name="accuracy") if multi else "accuracy"]
+    _check_names(loss, metrics)
     model.compile(optimizer, loss=loss or LOSSES[spec.label_mode], metrics=list(metrics))
     return model
+
+
+def _checked_rate(learning_rate: Any) -> Any:
+    "A number from 0, a schedule or a function, as it is; an `OptionError` for anything else."
+    if callable(learning_rate) or (
+        isinstance(learning_rate, (int, float, np.number)) and learning_rate >= 0
+    ):
+        return learning_rate
+    raise OptionError(
+        f"learning_rate is a number from 0 or a Keras schedule, received {learning_rate!r}."
+    )
+
+
+def _check_names(loss: Any, metrics: Sequence) -> None:
+    "Raise an `OptionError` for a word that is no loss or metric of Keras."
+    asked = [("loss", loss, keras.losses.get)]
+    asked += [("metric", metric, keras.metrics.get) for metric in metrics]
+    for kind, name, get in asked:
+        try:
+            known = not isinstance(name, str) or name in _SHORT or get(name)
+        except ValueError:
+            known = False
+        if not known:
+            raise OptionError(
+                f"Unknown {kind} {name!r}. Expected a {kind} of Keras, such as "
+                f"{_EXAMPLES[kind]}, by its name or as an object."
+            )
 
 # %% ../nbs/08_train.ipynb #414dae96
 def _shapes(model: keras.Model, spec: ImageSpec) -> tuple[tuple, Any]:
@@ -88,7 +120,7 @@ def check_fit(
     expected = 1 if spec.label_mode == "binary" else spec.classes
     if not (isinstance(outputs, tuple) and len(outputs) == 2 and outputs[1] == expected):
         single = outputs == (None, 1) and spec.label_mode == "int" and spec.classes == 2
-        hint = " Or say from_datasets(..., label_mode='binary')." if single else ""
+        hint = " For one output, say from_datasets(..., label_mode='binary')." if single else ""
         raise ModelError(
             f"{model.name} gives outputs of shape {outputs}, but {spec.label_mode!r} labels of "
             f"{spec.classes} classes need (None, {expected}).{hint}"
@@ -208,14 +240,6 @@ def fit(
     progress: str = "auto",  # "auto", "bar", "log" or "none"
 ) -> Run:  # The trained model and how it came about
     "Train a model; a `ModelError` before the first epoch when it does not fit the data."
-    arguments = {
-        "epochs": _said(epochs),
-        "learning_rate": _said(learning_rate),
-        "optimizer": _said(optimizer),
-        "loss": _said(loss),
-        "early_stopping": early_stopping,
-        "seed": seed,
-    }
     if not isinstance(epochs, (int, np.integer)) or epochs < 1:
         raise OptionError(f"epochs must be a whole number from 1, received {epochs!r}.")
     splits = as_splits(splits)
@@ -223,10 +247,20 @@ def fit(
         seed_everything(seed)
     check_fit(model, splits.spec)
     compile_model(model, splits.spec, learning_rate, optimizer, loss, metrics)
+    settings = {
+        "epochs": _said(epochs),
+        "learning_rate": _rate_said(model.optimizer),
+        "optimizer": type(model.optimizer).__name__,
+        "loss": _said(model.loss),
+        "metrics": None if metrics is None else [_said(metric) for metric in metrics],
+        "early_stopping": early_stopping,
+        "callbacks": [_said(callback) for callback in callbacks],
+        "seed": seed,
+    }
     used = _callbacks(splits, early_stopping, checkpoint, tensorboard, callbacks)
     used.append(progress_callback(progress, epochs, splits.steps_per_epoch))
     history, seconds = _train(model, splits, epochs, used)
-    settings = {**arguments, "model": model.name, "data": splits.settings, "versions": versions()}
+    settings |= {"model": model.name, "data": splits.settings, "versions": versions()}
     return Run(model, history, seconds, settings, splits.spec)
 
 # %% ../nbs/08_train.ipynb #ad17d2c3
@@ -237,6 +271,14 @@ def _said(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     return getattr(value, "name", None) or getattr(value, "__name__", type(value).__name__)
+
+
+def _rate_said(optimizer: keras.optimizers.Optimizer) -> Any:
+    "Where the learning rate began: a number, or a schedule with all that it was given."
+    rate = optimizer.get_config()["learning_rate"]
+    if isinstance(rate, dict):  # a schedule, as Keras writes it down
+        return {"schedule": rate["class_name"], **rate["config"]}
+    return float(f"{float(rate):.6g}")  # without the digits that float32 adds
 
 
 def _callbacks(

@@ -21,6 +21,7 @@ from typing import Any
 
 import keras
 
+from .augment import as_recipe
 from .core import ImageSpec, ModelError, SearchError, seed_everything, unknown
 from .data import Splits
 from .models import build_model, model_options
@@ -67,6 +68,28 @@ def _check_options(build: Build, options: list[str]) -> None:
             name = build if isinstance(build, str) else getattr(build, "__name__", repr(build))
             raise unknown(f"option of {name}", option, known or ["none"], SearchError)
 
+# %% ../nbs/14c_trials.ipynb #11d35eea
+_WHOLE = ("batch_size", "image_size", "epochs", "early_stopping")  # From 1
+
+
+def _values(entry: Any) -> list[Any]:
+    "The values of an entry that decide whether all of them can be: its ends, or each."
+    return [entry.low, entry.high] if hasattr(entry, "low") else list(grid_values(entry))
+
+
+def _check_values(space: Space) -> None:
+    "Raise a `SearchError` for a setting of data or training with a value that none can have."
+    for name, entry in space.entries.items():
+        for value in _values(entry):
+            sides = value if isinstance(value, (tuple, list)) else [value]
+            whole = all(isinstance(side, int) and side >= 1 for side in sides)
+            if name in _WHOLE and not (whole or (name == "early_stopping" and value is None)):
+                raise SearchError(f"{name} is a whole number from 1; the space has {value!r}.")
+            if name == "learning_rate" and isinstance(value, (int, float)) and value <= 0:
+                raise SearchError(f"learning_rate is above 0; the space has {value!r}.")
+            if name == "augment":
+                as_recipe(value)  # an OptionError for a name that no recipe has
+
 # %% ../nbs/14c_trials.ipynb #0a62d90b
 def check_plan(
     plan: Plan,  # What all trials share
@@ -77,6 +100,7 @@ def check_plan(
     names = arguments_of(space.defaults())
     for build in models:
         _check_options(build, list(names.build))
+    _check_values(space)
     if names.data and plan.splits.catalog is None:
         raise SearchError(
             f"{', '.join(names.data)} cannot be searched: the data was given as datasets or "

@@ -360,3 +360,21 @@ def test_tables_stay_aligned():
     rows = [["a", 1, "x"], ["long name", 1000, "y"]]
     lines = text_table(["name", "n", "file"], rows, indent=0).splitlines()
     assert lines == ["name          n  file", "a             1  x", "long name  1000  y"]
+
+
+def test_a_class_of_bad_files_is_not_recommended_for_training(tmp_path, folder):
+    root = tmp_path / "half"
+    shutil.copytree(folder / "round", root / "round")
+    (root / "ruined").mkdir()
+    for number in range(3):
+        (root / "ruined" / f"{number}.jpg").write_text("Dear Sir or Madam")
+    for command in (["scan", root], ["train", root, *TINY, "--output", tmp_path / "out"]):
+        result = run(*command, status=1)
+        assert "'ruined' has no picture" in result.stderr and "Next:" not in result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_not_held_out_is_not_recommended_for_evaluation(tmp_path, folder):
+    shares = ["--valid", 0, "--test", 0]
+    text = run("train", folder, *TINY, *shares, "--output", tmp_path / "out").stdout
+    assert "imgrec predict" in text and "imgrec evaluate" not in text

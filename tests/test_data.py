@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -102,7 +104,7 @@ def test_validation_and_test_carry_what_keras_gives_and_stay_in_order(catalog):
 )
 def test_labels_have_the_form_that_the_mode_says(mode, classes, dtype, shape):
     arrays = numbered(12, classes)
-    arrays.table["split"] = ["valid", "train"] * 6
+    arrays.table["split"] = ["valid", "valid", "valid", "train", "train", "train"] * 2
     splits = load(arrays, label_mode=mode)
     x, y = everything(splits.valid)
     assert (y.dtype, y.shape, splits.spec.label_mode) == (dtype, shape, mode)
@@ -609,8 +611,9 @@ def test_labels_that_do_not_match_say_what_was_expected(labels, options, words):
 
 
 def test_parts_must_agree_with_each_other():
-    with pytest.raises(DataError, match="3 channels, received 1"):
-        from_datasets((X, Y), (X[..., 0], Y))
+    for other in (X[..., :1], X[:, :4], X[:, :, :5]):
+        with pytest.raises(DataError, match=r"one size: the first has \(6, 6, 3\)"):
+            from_datasets((X, Y), (other, Y))
     with pytest.raises(DataError, match="numbers a picture"):
         from_datasets((X, np.eye(2)[Y]), (X, Y))
 
@@ -649,6 +652,36 @@ def test_anything_that_is_data_becomes_splits_and_nothing_else():
     assert as_splits(splits) is splits
     assert as_splits(PLAIN).valid is None
     assert (everything(as_splits([PLAIN, PLAIN, PLAIN]).test)[1] == everything(PLAIN)[1]).all()
+    with pytest.raises(DataError, match=r"write \[\(x, y\)\]"):
+        as_splits((X, Y))
+    assert as_splits([(X, Y)]).valid is None
     for wrong in (None, numbered(), "folder", [], [PLAIN] * 4, (X, Y)):
         with pytest.raises(ImgrecError):
             as_splits(wrong)
+
+
+@pytest.mark.parametrize("scanned", [False, True])
+def test_a_class_of_which_nothing_can_be_used_is_named(tmp_path, scanned):
+    write_folder(tmp_path)
+    dogs = sorted((tmp_path / "dog").glob("*"))
+    for file in dogs:
+        file.write_text("Dear Sir or Madam")
+    catalog = Catalog.from_folder(tmp_path)
+    with pytest.raises(CatalogError) as error:
+        load((catalog.scan() if scanned else catalog).split(), image_size=8)
+    for words in ("'dog'", f"of {len(dogs)} listed", f"dog/{dogs[0].name}: not a picture", "drop"):
+        assert words in str(error.value)
+
+
+def test_a_class_that_is_nowhere_in_the_training_part_is_named():
+    catalog = Catalog.from_arrays(X, Y, ["cat", "dog"]).split(0.2, 0.2)
+    split = catalog.table["split"].mask(catalog.table["label"] == "dog", "test")
+    with pytest.raises(CatalogError, match="'dog' has no picture in the training part"):
+        load(replace(catalog, table=catalog.table.assign(split=split)))
+
+
+@pytest.mark.parametrize("size", ["28", 28.0, (28,), "ab"])
+def test_an_image_size_that_is_none_is_shown_whole(size):
+    catalog = Catalog.from_arrays(X, Y, ["cat", "dog"]).split(0.2, 0.2)
+    with pytest.raises(DataError, match=re.escape(repr(size))):
+        load(catalog, image_size=size)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from imgrec.core import JournalError, SearchError
+from imgrec.core import DataError, ImgrecError, JournalError, SearchError
 from imgrec.data import from_datasets, load
 from imgrec.datasets import digits
 from imgrec.journal import read_journal
@@ -231,3 +231,62 @@ def test_a_search_killed_in_a_trial_goes_on_with_that_trial(tmp_path):
     after = replay(read_journal(journal).events)
     assert after.trials[1].point == point and after.trials[1].starts == 2
     assert [t.status for t in after.trials.values()] == ["finished"] * 3
+
+
+@pytest.mark.parametrize("form", [lambda d: d, lambda d: (d, d), lambda d: [d, d, d]])
+def test_a_dataset_is_trained_on_whole(few, tmp_path, form):
+    plain = few.ordered("train")
+    search = Search(SPACE, "small_cnn", form(plain), objective="accuracy", directory=tmp_path)
+    assert sum(len(y) for _, y in search.plan.splits.train) == sum(len(y) for _, y in plain)
+    with pytest.raises(DataError, match="received dict"):
+        Search(SPACE, "small_cnn", {"train": plain})
+
+
+@pytest.mark.parametrize(
+    ("entries", "options", "words"),
+    [
+        ({"epochs": Int(2, 4)}, {"strategy": "hyperband"}, "Hyperband decides by itself"),
+        ({"batch_size": Choice(0, 8)}, {}, "batch_size is a whole number from 1"),
+        ({"epochs": Int(0, 4)}, {}, "epochs is a whole number from 1"),
+        ({"image_size": Choice((8, 0), 8)}, {}, "image_size is a whole number"),
+        ({"learning_rate": Float(-1, 1)}, {}, "learning_rate is above 0"),
+        ({"augment": Choice("lihgt", "none")}, {}, "Did you mean 'light'"),
+        ({}, {"progress": "loud"}, "Unknown progress 'loud'"),
+        ({}, {"fit_options": {"loss": "mse"}}, "must be a function"),
+        ({}, {"max_trials": 0}, "max_trials must be a whole number from 1"),
+    ],
+)
+def test_what_cannot_be_searched_is_said_before_the_first_trial(few, entries, options, words):
+    with pytest.raises(ImgrecError, match=words):
+        Search(Space(width=Choice(2, 4), **entries), "small_cnn", few, **options)
+
+
+def test_a_change_is_checked_like_a_beginning(few, tmp_path):
+    search = a_search(few, tmp_path, "hyperband")
+    for wrong in ({"max_trials": 0}, {"space": Space(width=Choice(2, 4), epochs=Int(1, 2))}):
+        with pytest.raises(ImgrecError):
+            search.change(**wrong)
+    assert search.space == SPACE and search.max_trials == 8
+
+
+def test_a_search_says_how_it_stands_and_how_it_ended(few, tmp_path, capsys):
+    search = a_search(few, tmp_path, "grid", max_trials=500, progress="auto")
+    assert repr(search) == "Search, empty: no trials"
+    search.run()
+    count = len(search.results())
+    assert f"After {count} trials the grid search has no more." in capsys.readouterr().out
+    assert "finished" in repr(search) and "best val_accuracy" in repr(search)
+
+    def fails(plan, trial, watch, parent, last):
+        raise ValueError("too wide")
+
+    broken = a_search(few, tmp_path / "broken", max_trials=2, progress="auto")
+    broken.runner = fails
+    broken.run()
+    assert "None of 2 trials has worked" in capsys.readouterr().out
+
+
+def test_a_changed_data_setting_is_told_by_its_name(few, tmp_path):
+    a_search(few, tmp_path, max_trials=1).run()
+    with pytest.raises(SearchError, match=r"differs: batch_size: 32 became 16\. Set if_exists"):
+        a_search(few.with_options(batch_size=16), tmp_path, max_trials=1)

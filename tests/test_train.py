@@ -479,3 +479,41 @@ def test_progress_counts_to_the_end_whatever_it_is_told():
     assert shares[-1][0] == 1 and "loss 0.500 (valid nan)" in shares[-1][1]
     assert [duration(seconds) for seconds in (0.2, 59.7, 61)] == ["0 s", "1 min 0 s", "1 min 1 s"]
     assert metrics_line({}) == ""
+
+
+def test_settings_say_what_was_really_used(splits):
+    schedule = keras.optimizers.schedules.CosineDecay(0.05, 40)
+    for options, rate, name in [
+        ({"learning_rate": 0.02}, 0.02, "Adam"),
+        ({"optimizer": keras.optimizers.SGD(0.05)}, 0.05, "SGD"),
+        ({"learning_rate": schedule, "optimizer": "sgd"}, "CosineDecay", "SGD"),
+    ]:
+        stop = keras.callbacks.TerminateOnNaN()
+        run = quick(linear(), splits, 1, metrics=["accuracy"], callbacks=[stop], **options)
+        said = run.settings["learning_rate"]
+        assert (said["schedule"] if isinstance(said, dict) else said) == rate
+        assert run.settings["optimizer"] == name
+        assert run.settings["metrics"] == ["accuracy"]
+        assert run.settings["callbacks"] == ["TerminateOnNaN"]
+        assert run.settings["loss"] == "categorical_crossentropy"
+        assert json.loads(json.dumps(run.settings)) == run.settings
+    assert said["initial_learning_rate"] == 0.05 and said["decay_steps"] == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"loss": "hinge_of_a_door"}, "Unknown loss 'hinge_of_a_door'.*categorical_crossentropy"),
+        ({"metrics": ["acuracy"]}, "Unknown metric 'acuracy'"),
+        ({"learning_rate": "high"}, "received 'high'"),
+        ({"learning_rate": -0.1}, "received -0.1"),
+    ],
+)
+def test_a_word_that_keras_does_not_know_is_named(splits, options, words):
+    with pytest.raises(OptionError, match=words):
+        quick(linear(), splits, 1, **options)
+
+
+@pytest.mark.parametrize("metric", ["acc", "accuracy", "auc", "mse", "precision"])
+def test_the_words_of_keras_are_taken(splits, metric):
+    assert len(quick(linear(), splits, 1, metrics=[metric]).history) == 1

@@ -2,11 +2,12 @@
 
 python tools/notebooks.py run [NOTEBOOK ...]   execute, store outputs, clean (default: all)
 python tools/notebooks.py clean                clean all, executing nothing
-python tools/notebooks.py bench                run nbs/benchmarks/, saying which data is missing
+python tools/notebooks.py bench                run nbs/benchmarks/; without data, copies in _bench/
 """
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -63,14 +64,18 @@ def clean(path: Path) -> None:
     )
 
 
-def say_what_is_missing() -> None:
-    "Benchmarks measure on what is at hand; the classic sets are files that the user provides."
+def measurable(chosen: list[Path]) -> list[Path]:
+    "The pages to run: with data themselves, without it copies, since small sets measure less."
     folder = os.environ.get("IMGREC_DATA")
-    if not folder:
-        print("IMGREC_DATA is not set: benchmarks use the sets that come with the packages. For")
-        print("MNIST, CIFAR-10 or your photos, set it to their folder (see nbs/03_datasets.ipynb).")
-    elif not Path(folder).is_dir():
+    if folder and not Path(folder).is_dir():
         sys.exit(f"IMGREC_DATA={folder} is not a folder. Set it to the one that holds the data.")
+    if folder:
+        return chosen
+    copies = ROOT / "_bench"
+    copies.mkdir(exist_ok=True)
+    print("IMGREC_DATA is not set: benchmarks use the small sets that come with the packages, in")
+    print("_bench/. For MNIST or your photos, set it to their folder (see nbs/03_datasets.ipynb).")
+    return [Path(shutil.copy(page, copies)) for page in chosen]
 
 
 def main() -> None:
@@ -80,10 +85,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = options.notebooks or all_notebooks()
     if options.command == "bench":
-        say_what_is_missing()
-        chosen = options.notebooks or sorted(BENCHMARKS.glob("[!.]*.ipynb"))
-        if not chosen:
-            sys.exit(f"There is no notebook in {BENCHMARKS.relative_to(ROOT)} yet.")
+        chosen = measurable(options.notebooks or sorted(BENCHMARKS.glob("[!.]*.ipynb")))
     for path in chosen:
         started = time.monotonic()
         try:
