@@ -48,7 +48,7 @@ def _range_inputs(control: Control) -> tuple[Any, ...]:
         description=f"{control.name}, from and to",
         readout=False,
         style=_UNSEEN,
-        layout=widgets.Layout(flex="1 1 60px", width="auto", min_width="60px"),
+        layout=widgets.Layout(flex="1 1 60px", width="auto", min_width="60px", padding="0 6px 0 0"),
         **common,
     )
     return low, slider, high
@@ -247,7 +247,7 @@ def _arranged(parts: Parts) -> list[widgets.Widget]:
     )
     grow = {"min_width": "300px", "padding": "4px 12px 4px 0"}
     left = widgets.VBox(
-        [_heading("Space"), *(row.box for row in parts.rows), parts.note],
+        [_heading("Space"), *(row.box for row in parts.rows), parts.note, parts.best],
         layout=widgets.Layout(flex="1 1 420px", **grow),
     )
     right = widgets.VBox(
@@ -255,7 +255,7 @@ def _arranged(parts: Parts) -> list[widgets.Widget]:
         layout=widgets.Layout(flex="2 1 420px", **grow),
     )
     body = widgets.HBox([left, right], layout=widgets.Layout(flex_flow="row wrap"))
-    return [top, parts.headline, parts.message, body, parts.best, _heading("Trials"), parts.table]
+    return [top, parts.headline, parts.message, body, _heading("Trials"), parts.table]
 
 # %% ../nbs/19_cockpit.ipynb #ed5df70d
 def _moved(state: CockpitState, row: Row, owner: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from .cockpit_view import CockpitView, view_of
 from .controls import moved, switched
 from .core import ImgrecError, SearchError, SpaceError, unknown
-from .entries import Bool, Choice, Float, Int
+from .entries import Bool, Choice, Float, Int, problem_of
 from .space import Space
 from .state import SearchState
 
@@ -85,7 +85,7 @@ def _follow(state: "CockpitState") -> None:
 
 # %% ../nbs/18d_cockpit_state.ipynb #90581b32
 _STATES: "weakref.WeakValueDictionary[int, CockpitState]" = weakref.WeakValueDictionary()
-_RUNNING: "weakref.WeakValueDictionary[Path, CockpitState]" = weakref.WeakValueDictionary()
+_LATEST: "weakref.WeakValueDictionary[Path, CockpitState]" = weakref.WeakValueDictionary()
 
 
 def _place(search: Steerable) -> Path:
@@ -102,7 +102,7 @@ class CockpitState:
     ) -> None:
         self.search, self.lock, self._turn = search, threading.RLock(), threading.RLock()
         self.declared, self.space = search.declared, search.space
-        self.max_trials = search.max_trials
+        self.max_trials = self.declared_trials = search.max_trials
         self.activity, self.message = "idle", ""  # "idle", "running" or "stopping"; what went wrong
         self.error: BaseException | None = None  # What has ended the last run
         self.followed = False  # Whether the second thread looks
@@ -121,7 +121,7 @@ class CockpitState:
             if self.view().allowed.start:
                 self.search.change(self.space, self.max_trials)
                 self.activity, self.message, self.error = "running", "", None
-                _RUNNING[_place(self.search)] = self
+                _LATEST[_place(self.search)] = self
                 for body in (_work,) if self.followed else (_work, _follow):
                     threading.Thread(target=body, args=(self,), daemon=True).start()
                 self.followed = True
@@ -188,7 +188,11 @@ def _edit(
             if not isinstance(entry, kinds):
                 fitting = [n for n, e in state.declared.entries.items() if isinstance(e, kinds)]
                 raise unknown("entry", name, fitting, SpaceError)
-            state.space = state.space.edit(**{name: change(entry)})
+            wanted = change(entry)
+            problem = problem_of(wanted)
+            if problem:
+                raise SpaceError(f"{name} stays as it was: {problem}.")
+            state.space = state.space.edit(**{name: wanted})
         except SpaceError as error:
             state.message = str(error)
 
@@ -196,11 +200,13 @@ def _edit(
 def _allow(state: CockpitState, max_trials: int) -> None:
     "Set the number of trials, if it can be."
     with state.lock:
-        state.message = ""
+        state.message, there = "", state.search.snapshot().counted
         if state.activity != "idle":
             state.message = _BUSY
         elif max_trials < 1:
             state.message = f"Expected a number of trials from 1, received {max_trials}."
+        elif max_trials < there:
+            state.message = f"{there} trials are there already, so it cannot be {max_trials}."
         else:
             state.max_trials = max_trials
 
@@ -221,10 +227,25 @@ def _wait(state: CockpitState, timeout: float | None) -> bool:
 def attach(
     search: Steerable,  # Any search
 ) -> "CockpitState":  # The one that runs there, or that this search had, or a new one
-    "The state of a search: one that runs in its directory is found again."
-    running = _RUNNING.get(_place(search))
-    if running is not None and running.activity != "idle":
-        return running
-    state = _STATES.get(id(search)) or CockpitState(search)
+    "The state of a search: one that runs in its directory is found again, and what was moved."
+    latest = _LATEST.get(_place(search))
+    if latest is not None and latest.activity != "idle":
+        return latest
+    state = _STATES.get(id(search))
+    if state is None:
+        state = CockpitState(search)
+        if latest is not None:
+            _take_over(state, latest)
     _STATES[id(search)] = state  # it holds the search, so the id stays this one's
+    _LATEST[_place(search)] = state
     return state
+
+
+def _take_over(state: CockpitState, before: CockpitState) -> None:
+    "Keep what a person has moved, where the code that says what to search is as it was."
+    if state.search.snapshot().events < before.search.snapshot().events:
+        return  # it begins anew
+    if state.declared == before.declared:
+        state.space = before.space
+    if state.declared_trials == before.declared_trials:
+        state.max_trials = before.max_trials

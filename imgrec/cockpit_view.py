@@ -13,9 +13,9 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .controls import Control, controls_of, shown
+from .controls import Control, controls_of, shown, text_of
 from .curves import Curve, curves_of, curves_png
-from .space import Space, space_changes
+from .space import Space
 from .state import SearchState, TrialState
 
 # %% ../nbs/18c_cockpit_view.ipynb #b0a6a23a
@@ -104,17 +104,25 @@ def headline_of(
     "Where a search stands."
     of, counts = f" of {planned}" if planned else "", _counts(state, activity != "idle")
     if activity == "stopping":
-        return f"Stopping after the batch that runs. Trial {len(state.trials)}{of}: {counts}."
+        return f"Stopping after the batch that runs. Trial {state.counted}{of}: {counts}."
+    if activity == "running" and not state.trials:
+        return "Starting."
     if activity == "running":
         spent = _clock(sum(map(seconds_of, state.trials.values())))
         left = _time_left(state, planned, _progress_of(state, planned, True))
-        return f"Trial {len(state.trials)}{of}: {counts}, {spent} so far{left}."
+        return f"Trial {state.counted}{of}: {counts}, {spent} so far{left}."
     if not state.trials:
         return f"Not started. Trials: {planned or 'until no point is left'}."
-    how = {"done": "Done", "failed": "Failed", "stopped": "Stopped"}.get(
-        state.reason, "Not running"
-    )
-    return f"{how}. {len(state.trials)}{of} trials: {counts}."
+    reason = state.reason
+    if reason == "done" and planned != state.budget.get("max_trials") and _room(state, planned):
+        reason = "paused"  # it was done, until more trials were allowed
+    words = {"done": "Done", "failed": "Failed", "stopped": "Stopped", "paused": "Paused"}
+    return f"{words.get(reason, 'Not running')}. {state.counted}{of} trials: {counts}."
+
+
+def _room(state: SearchState, planned: int | None) -> bool:
+    "Whether the number of trials allows another one."
+    return planned is None or state.counted < planned
 
 # %% ../nbs/18c_cockpit_view.ipynb #40064b1d
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ def _nothing_left(state: SearchState, planned: int | None, changes: Sequence[str
     waiting = state.with_status("asked", "interrupted", "running")
     if not changes and any(trial.era == state.era for trial in waiting):
         return ""
-    if planned is not None and len(state.trials) >= planned:
+    if not _room(state, planned):
         return f"No trial of {planned} is left. To go on, set a larger number of trials."
     if state.reason == "done" and not changes and state.budget.get("max_trials") == planned:
         return "No point is left in this space. To go on, widen it."
@@ -156,6 +164,16 @@ def permissions_of(
     elif changes and state.with_status("finished"):
         said.append("The next start uses this; the trials so far stay as evidence.")
     return Permissions(not full, False, True, " ".join(said))
+
+# %% ../nbs/18c_cockpit_view.ipynb #7a551127
+def _changes(recorded: Space, space: Space) -> list[str]:
+    "What the controls have moved, in their own words."
+    pairs = [(name, recorded.entries.get(name), entry) for name, entry in space.entries.items()]
+    return [
+        f"{name} is {text_of(now)}" + (f", was {text_of(was)}" if was is not None else "")
+        for name, was, now in pairs
+        if was != now
+    ]
 
 # %% ../nbs/18c_cockpit_view.ipynb #32641bf3
 ROWS = 100  # Trials in the table at most, the latest
@@ -197,7 +215,7 @@ def _columns(declared: Space, trials: Mapping[int, TrialState]) -> tuple[str, ..
     once = [name for name in points if name not in declared.entries]
     return tuple(dict.fromkeys([*declared.searched, *once]))
 
-# %% ../nbs/18c_cockpit_view.ipynb #7a551127
+# %% ../nbs/18c_cockpit_view.ipynb #2a1a8633
 def view_of(
     state: SearchState,  # What is known of a search
     declared: Space,  # The space as it was written
@@ -217,7 +235,7 @@ def view_of(
         share=_progress_of(state, max_trials, activity != "idle"),
         best=_best_line(state),
         message=message,
-        allowed=permissions_of(state, space_changes(recorded, space), max_trials, activity),
+        allowed=permissions_of(state, _changes(recorded, space), max_trials, activity),
         start_label="Go on" if state.trials else "Start",
         planned=max_trials,
         controls=controls_of(declared, space),
@@ -236,7 +254,7 @@ _CSS = """<style>
 .imgrec-trials th {border-bottom: 1px solid #8888; font-weight: 600}
 .imgrec-trials td.number {text-align: right; font-variant-numeric: tabular-nums}
 .imgrec-trials th.number {text-align: right}
-.imgrec-trials td.reason {white-space: normal; min-width: 12em; overflow-wrap: anywhere}
+.imgrec-trials td.reason {white-space: normal; min-width: 6em; overflow-wrap: anywhere}
 .imgrec-trials tr.best td {font-weight: 700}
 </style>"""
 
@@ -253,7 +271,7 @@ def trials_html(
     "The table of trials."
     n = "number"
     names = [(n, name) for name in view.names]
-    head = [(n, "trial"), ("", "status"), (n, view.objective), *names, (n, "seconds"), ("", "")]
+    head = [(n, "trial"), ("", "status"), (n, view.objective), *names, (n, "seconds"), ("", "note")]
     lines = [_line("th", head)]
     for row in view.rows:
         values = [(n, value) for value in row.values]
@@ -304,5 +322,6 @@ def alt_of(
     now = [f"trial {c.trial} is at {c.values[-1]:.4g} in epoch {c.epochs[-1]}" for c in running]
     if not view.curves:
         return "No learning curve yet."
-    parts = [f"Learning curves of {view.objective}, {len(view.curves)} trials", *now]
+    count = f"{len(view.curves)} trial{'s' if len(view.curves) > 1 else ''}"
+    parts = [f"Learning curves of {view.objective}, {count}", *now]
     return "; ".join(parts) + "."

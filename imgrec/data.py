@@ -128,7 +128,7 @@ def _usable(catalog: Catalog, packed: Packed, part: str) -> np.ndarray:
     passed = table.get("ok", pd.Series(True, index=table.index)).astype(bool)
     return np.flatnonzero((table["split"].eq(part) & passed).to_numpy() & packed.ok)
 
-
+# %% ../nbs/05_data.ipynb #37a1de78
 def _check_classes(catalog: Catalog, packed: Packed) -> None:
     "Raise a `CatalogError` for a class without a picture to learn from."
     table = catalog.table
@@ -138,7 +138,7 @@ def _check_classes(catalog: Catalog, packed: Packed) -> None:
     usable.iloc[_usable(catalog, packed, "train")] = True
     check_classes(table.assign(reason=reasons), usable, " in the training part")
 
-
+# %% ../nbs/05_data.ipynb #0dbbfb1a
 def _part_of(splits: Splits, part: str) -> tuple[Part, ImageSpec, list[str]]:
     "A part's rows and labels, the spec, and its files."
     if part not in ("train", "valid", "test"):

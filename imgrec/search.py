@@ -19,10 +19,10 @@ from typing import Any
 import keras
 import pandas as pd
 
-from .core import JournalError, OptionError, SearchError, unknown
+from .core import JournalError, SearchError, unknown
 from .journal import Journal, read_journal
-from .oracles import ORACLES, Proposer
-from .results import Best, best_of, results_table, trial_line
+from .oracles import Proposer
+from .results import Best, best_of, ending, results_table, trial_line
 from .space import Space
 from .state import SearchState, TrialState, apply, direction_of, replay
 
@@ -31,6 +31,7 @@ from imgrec.task import (
     Task,
     asked_fields,
     changes_since,
+    check_task,
     failure_facts,
     moved_aside,
     restored_proposer,
@@ -45,16 +46,23 @@ from imgrec.trials import (
     Plan,
     StoppedError,
     Watch,
-    check_plan,
     model_of,
     run_trial,
     splits_of,
+    weights_file,
 )
 
 # %% ../nbs/15_search.ipynb #ed5856b2
+def _take(search: "Search", state: SearchState) -> SearchState:
+    "Take over a state that was replayed."
+    with search._lock:
+        search._state = state
+    return state
+
+
 def _begin(search: "Search", journal: Journal) -> None:
     "Write how the search begins or goes on; a `SearchError` lists what has changed."
-    state = search._replace_state(replay(journal.record.events))
+    state = _take(search, replay(journal.record.events))
     spaces = {"space": search.space.to_dict(), "declared": search.declared.to_dict()}
     if state.status == "empty":
         search._note(
@@ -78,7 +86,7 @@ def _begin(search: "Search", journal: Journal) -> None:
 # %% ../nbs/15_search.ipynb #fc3a646c
 def _say(search: "Search", text: str) -> None:
     "Tell the person who waits, unless the search is silent or runs in the background."
-    if search.progress != "none" and threading.current_thread() is threading.main_thread():
+    if text and search.progress != "none" and threading.current_thread() is threading.main_thread():
         print(text, flush=True)
 
 # %% ../nbs/15_search.ipynb #1f826086
@@ -109,15 +117,10 @@ def _check_directory(search: "Search") -> None:
             f"{search.directory} holds a search that differs: {'; '.join(changes)}. Set if_exists "
             'to "continue" to go on with its trials as evidence, or to "new" to begin anew.'
         )
-    search._replace_state(state)
+    _take(search, state)
     _say(search, f"{search.directory} holds this search: {state!r}. It goes on there.")
 
 # %% ../nbs/15_search.ipynb #c350fa20
-def _weights(search: "Search", trial: int, kind: str) -> Path:
-    "Where the best or the last weights of a trial are."
-    return search.directory / "weights" / f"{trial}-{kind}.weights.h5"
-
-
 def _watch(search: "Search", journal: Journal, trial: TrialState) -> Watch:
     "The callback that notes the epochs of a trial."
     best = search.snapshot().best
@@ -130,7 +133,7 @@ def _watch(search: "Search", journal: Journal, trial: TrialState) -> Watch:
         search.plan,
         on_epoch,
         search._stopping.is_set,
-        _weights(search, trial.trial, "best"),
+        weights_file(search.directory, trial.trial, "best"),
         None if best is None else best.score,
         trial.initial_epoch,
     )
@@ -140,8 +143,8 @@ def _run_one(search: "Search", journal: Journal, trial: TrialState) -> Outcome |
     "Run a trial and note how it ended; None if it failed."
     number, hyperband = trial.trial, search.strategy == "hyperband"
     search._note(journal, "trial_started", trial=number, worker="inline")
-    parent = _weights(search, trial.parent, "last") if trial.parent else None
-    last = _weights(search, number, "last") if hyperband else None
+    parent = weights_file(search.directory, trial.parent, "last") if trial.parent else None
+    last = weights_file(search.directory, number, "last") if hyperband else None
     started = time.perf_counter()
     try:
         watch = _watch(search, journal, trial)
@@ -166,8 +169,8 @@ def _run_one(search: "Search", journal: Journal, trial: TrialState) -> Outcome |
 def _tidy(search: "Search", proposer: Proposer) -> None:
     "Delete weights that nobody can want any more."
     best = search.snapshot().best
-    keep = {_weights(search, best.trial, "best")} if best else set()
-    keep |= {_weights(search, number, "last") for number in proposer.promotable()}
+    keep = {weights_file(search.directory, best.trial, "best")} if best else set()
+    keep |= {weights_file(search.directory, number, "last") for number in proposer.promotable()}
     for path in (search.directory / "weights").glob("*.weights.h5"):
         if path not in keep:
             path.unlink()
@@ -180,7 +183,7 @@ def _next_trial(search: "Search", journal: Journal, proposer: Proposer) -> Trial
     if waiting:
         return waiting[0]
     number = len(state.trials) + 1
-    if search.max_trials is not None and number > search.max_trials:
+    if search.max_trials is not None and state.counted >= search.max_trials:
         return None
     proposal = proposer.ask(number)
     if proposal.status != "go":
@@ -203,15 +206,6 @@ def _loop(search: "Search", journal: Journal) -> str:
         _say(search, trial_line(search.snapshot(), trial.trial))
         _tidy(search, proposer)
     return "stopped"
-
-
-def _say_end(search: "Search", reason: str) -> None:
-    "Say what the lines of the trials do not: that none has worked, or that no point is left."
-    state, asked = search.snapshot(), search.max_trials
-    if reason == "done" and not state.with_status("finished"):
-        _say(search, f"None of {len(state.trials)} trials has worked; results() has the reasons.")
-    elif reason == "done" and asked is not None and len(state.trials) < asked:
-        _say(search, f"After {len(state.trials)} trials the {search.strategy} search has no more.")
 
 # %% ../nbs/15_search.ipynb #b556eb6c
 class Search:
@@ -260,7 +254,7 @@ class Search:
                 reason = "stopped"
             finally:
                 self._note(journal, "search_stopped", reason=reason)
-        _say_end(self, reason)
+        _say(self, ending(self._state, self.strategy, self.max_trials))
         return self
 
     def stop(self) -> None:
@@ -273,8 +267,7 @@ class Search:
         max_trials: int | None = None,  # Another number of trials; None: as it is
     ) -> "Search":  # This search
         "Take other settings for the next `run`, which goes on with the trials so far."
-        count = self.max_trials if max_trials is None else max_trials
-        return _change(self, self.space if space is None else space, count)
+        return _change(self, space, max_trials)
 
     def snapshot(self) -> SearchState:
         "What is known now; a copy, from any thread."
@@ -296,12 +289,6 @@ class Search:
     def __repr__(self) -> str:
         return repr(self.snapshot())
 
-    def _replace_state(self, state: SearchState) -> SearchState:
-        "Take over a state that was replayed."
-        with self._lock:
-            self._state = state
-        return state
-
     def _note(self, journal: Journal, event: str, **fields: Any) -> None:
         "Write an event, then let it change the state."
         written = journal.append(event, **fields)
@@ -312,46 +299,21 @@ class Search:
 # %% ../nbs/15_search.ipynb #728efa7c
 def _check_search(search: Search, executor: str) -> None:
     "Raise an error for what can be known to fail before the first trial."
-    if search.strategy not in ORACLES:
-        raise unknown("strategy", search.strategy, ORACLES)
     if executor != "inline":
         raise unknown("executor", executor, ("inline",))
     if search.progress not in ("auto", "none"):
         raise unknown("progress", search.progress, ("auto", "none"))
     if search.if_exists not in (None, "continue", "new"):
         raise unknown("if_exists", search.if_exists, ("continue", "new"))
-    options = search.plan.fit_options
-    if options is not None and not callable(options):
-        raise OptionError(f"fit_options must be a function, such as lambda: {options!r}.")
-    _check_count("epochs", search.plan.epochs)
-    _check_space(search, search.space, search.max_trials)
+    check_task(search.task)
 
 
-def _check_count(name: str, value: Any) -> None:
-    "Raise an `OptionError` for what is no number of trials or epochs."
-    if not isinstance(value, int) or value < 1:
-        raise OptionError(f"{name} must be a whole number from 1, received {value!r}.")
-
-
-def _check_space(search: Search, space: Space, max_trials: int | None) -> None:
-    "Raise an error for a space or a number of trials that cannot be searched."
-    if not isinstance(space, Space):
-        raise OptionError(f"Expected a Space(...), received {type(space).__name__}.")
-    if max_trials is not None:
-        _check_count("max_trials", max_trials)
-    if search.strategy == "hyperband" and "epochs" in space.entries:
-        raise SearchError(
-            "Hyperband decides by itself how long a trial trains, so epochs cannot be in the "
-            "space. Give the most that a trial may have as Search(..., epochs=)."
-        )
-    check_plan(search.plan, space)
-
-
-def _change(search: Search, space: Space, max_trials: int | None) -> Search:
+def _change(search: Search, space: Space | None, max_trials: int | None) -> Search:
     "Set what may change between two runs; an error for what could not be run."
-    _check_space(search, space, max_trials)
-    search.space, search.max_trials = space, max_trials
-    search.task = replace(search.task, space=space, max_trials=max_trials)
+    trials = search.max_trials if max_trials is None else max_trials
+    task = replace(search.task, space=space or search.space, max_trials=trials)
+    check_task(task)
+    search.task, search.space, search.max_trials = task, task.space, task.max_trials
     return search
 
 
@@ -360,7 +322,7 @@ def _best_model(search: Search) -> keras.Model:
     best = search.snapshot().trials[search.best().trial]
     splits = splits_of(search.plan, best.point)
     model = model_of(search.plan.build, splits.spec, best.point, best.seed)
-    path = _weights(search, best.trial, "best")
+    path = weights_file(search.directory, best.trial, "best")
     if not path.is_file():
         raise SearchError(f"The weights of trial {best.trial} are gone: {path}.")
     model.load_weights(path)

@@ -94,6 +94,11 @@ class SearchState:
         sign = -1 if self.settings.get("direction") == "max" else 1
         return min(finished, key=lambda trial: sign * (trial.score or 0.0), default=None)
 
+    @property
+    def counted(self) -> int:
+        "Trials that use up the budget: all but those that were cut off in an older space."
+        return sum(t.status != "interrupted" or t.era == self.era for t in self.trials.values())
+
     def copy(self) -> "SearchState":
         "A copy that later events do not change."
         return replace(self, trials=dict(self.trials))

@@ -31,10 +31,6 @@ LOSSES = {
 }
 
 
-_SHORT = ("accuracy", "acc")  # Keras makes them fit the labels
-_EXAMPLES = {"loss": "'categorical_crossentropy'", "metric": "'accuracy' or 'auc'"}
-
-
 def compile_model(
     model: keras.Model,  # Any; pixels in 0-255 to probabilities
     spec: ImageSpec,  # Its kind of label decides loss and metrics
@@ -57,6 +53,10 @@ def compile_model(
     _check_names(loss, metrics)
     model.compile(optimizer, loss=loss or LOSSES[spec.label_mode], metrics=list(metrics))
     return model
+
+# %% ../nbs/08_train.ipynb #acf11afe
+_SHORT = ("accuracy", "acc")  # Keras makes them fit the labels
+_EXAMPLES = {"loss": "'categorical_crossentropy'", "metric": "'accuracy' or 'auc'"}
 
 
 def _checked_rate(learning_rate: Any) -> Any:
@@ -222,6 +222,23 @@ def _history_table(history: keras.callbacks.History) -> pd.DataFrame:
     table.index = pd.Index([epoch + 1 for epoch in history.epoch][: len(table)], name="epoch")
     return table
 
+# %% ../nbs/08_train.ipynb #ad17d2c3
+def _said(value: Any) -> Any:
+    "A setting as a JSON value: numbers and words as they are, objects by their name."
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return getattr(value, "name", None) or getattr(value, "__name__", type(value).__name__)
+
+
+def _rate_said(optimizer: keras.optimizers.Optimizer) -> Any:
+    "Where the learning rate began: a number, or a schedule with all that it was given."
+    rate = optimizer.get_config()["learning_rate"]
+    if isinstance(rate, dict):  # a schedule, as Keras writes it down
+        return {"schedule": rate["class_name"], **rate["config"]}
+    return float(f"{float(rate):.6g}")  # without the digits that float32 adds
+
 # %% ../nbs/08_train.ipynb #4a5d81b5
 def fit(
     model: keras.Model,  # Any Keras model; pixels in 0-255 to probabilities; compiled anew
@@ -263,24 +280,7 @@ def fit(
     settings |= {"model": model.name, "data": splits.settings, "versions": versions()}
     return Run(model, history, seconds, settings, splits.spec)
 
-# %% ../nbs/08_train.ipynb #ad17d2c3
-def _said(value: Any) -> Any:
-    "A setting as a JSON value: numbers and words as they are, objects by their name."
-    if isinstance(value, np.generic):
-        return value.item()
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    return getattr(value, "name", None) or getattr(value, "__name__", type(value).__name__)
-
-
-def _rate_said(optimizer: keras.optimizers.Optimizer) -> Any:
-    "Where the learning rate began: a number, or a schedule with all that it was given."
-    rate = optimizer.get_config()["learning_rate"]
-    if isinstance(rate, dict):  # a schedule, as Keras writes it down
-        return {"schedule": rate["class_name"], **rate["config"]}
-    return float(f"{float(rate):.6g}")  # without the digits that float32 adds
-
-
+# %% ../nbs/08_train.ipynb #618a7db8
 def _callbacks(
     splits: Splits,
     early_stopping: int | None,

@@ -575,3 +575,66 @@ def test_a_journal_in_other_hands_is_a_message(few, tmp_path):
     assert "is being written by" in parts.message.value
     cockpit.state.start()
     assert cockpit.wait(30) and parts.message.value == ""
+
+
+def test_a_move_that_was_not_started_survives_the_cells_being_run_again(few, tmp_path):
+    cockpit, parts = cockpit_of(a_search(few, tmp_path))
+    cockpit.state.start()
+    assert cockpit.wait(30)
+    parts.rows[0].inputs[0].value = 0.05
+    parts.trials.value = 7
+    again, parts = cockpit_of(a_search(few, tmp_path))
+    assert again.state is not cockpit.state
+    assert parts.rows[0].inputs[0].value == 0.05 and parts.trials.value == 7
+    other, parts = cockpit_of(a_search(few, tmp_path, max_trials=4))  # the code was changed
+    assert parts.rows[0].inputs[0].value == 0.05 and parts.trials.value == 4
+    elsewhere, parts = cockpit_of(a_search(few, tmp_path / "other"))
+    assert parts.rows[0].inputs[0].value == 0.01 and parts.trials.value == 3
+    assert elsewhere.state.search is not other.state.search
+
+
+def test_a_trial_that_was_cut_off_in_an_older_space_does_not_use_up_the_budget(few, tmp_path):
+    search = a_search(few, tmp_path)
+    quick_runner, cut = search.runner, threading.Event()
+
+    def slow(plan, trial, watch, parent, last):
+        cut.set()
+        while not watch.should_stop():
+            time.sleep(0.005)
+        raise KeyboardInterrupt
+
+    search.runner = slow
+    cockpit, parts = cockpit_of(search)
+    cockpit.state.start()
+    assert cut.wait(30)
+    cockpit.state.stop()
+    assert cockpit.wait(30)
+    search.runner = quick_runner
+    parts.rows[0].inputs[0].value = 0.05
+    cockpit.state.start()
+    assert cockpit.wait(30)
+    view = cockpit.state.view()
+    assert view.headline == "Done. 3 of 3 trials: 3 finished, 1 interrupted." and view.share == 1
+    assert len(search.snapshot().trials) == 4 and "No trial of 3 is left" in view.allowed.note
+
+
+def test_more_trials_make_a_search_that_was_done_a_paused_one(few, tmp_path):
+    cockpit, parts = cockpit_of(a_search(few, tmp_path))
+    cockpit.state.start()
+    assert cockpit.wait(30) and "Done. 3 of 3" in parts.headline.value
+    parts.trials.value = 9
+    assert "Paused. 3 of 9" in parts.headline.value and not parts.start.disabled
+    parts.trials.value = 2
+    assert parts.trials.value == 9 and "3 trials are there already" in parts.message.value
+
+
+def test_changes_and_refusals_are_told_in_the_words_of_the_controls():
+    cockpit, parts = cockpit_of(Scripted("words"))
+    width, _, rate, *_ = parts.rows
+    width.inputs[0].value = False
+    rate.inputs[2].value = 0.005
+    assert "width is 32 or &lt;img" in parts.note.value and "Choice" not in parts.note.value
+    assert "rate is 0.0001 to 0.005, log scale, was 0.0001 to 0.01" in parts.note.value
+    rate.inputs[0].value = 0.5
+    assert "rate stays as it was: expected low" in parts.message.value
+    assert cockpit.state.view().controls[0].on == (False, True, True)
