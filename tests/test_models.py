@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from imgrec.core import ImageSpec, ModelError, OptionError, SpecError
-from imgrec.models import MODELS, build_model, model_options, model_table
+from imgrec.models import (
+    MODELS,
+    ModelEntry,
+    OptionKind,
+    build_model,
+    model_options,
+    model_table,
+)
 
 CLASSES = {
     "binary": ("cat", "dog"),
@@ -113,6 +120,16 @@ def test_dropout_hides_in_training_only():
         ("smal_cnn", SPECS["int"], {}, OptionError, "Did you mean 'small_cnn'"),
         ("small_cnn", SPECS["int"], {"dept": 2}, OptionError, "Did you mean 'depth'"),
         ("two_conv", SPECS["int"], {"width": 2}, OptionError, "option of two_conv 'width'"),
+        ("small_cnn", SPECS["int"], {"width": -3}, OptionError, "'width' of small_cnn must be a w"),
+        ("small_cnn", SPECS["int"], {"width": "a"}, OptionError, "number from 1, received .a"),
+        ("small_cnn", SPECS["int"], {"width": True}, OptionError, "received True. Its default"),
+        ("small_cnn", SPECS["int"], {"depth": 0}, OptionError, "'depth'.*from 1, received 0"),
+        ("small_resnet", SPECS["int"], {"depth": 2.5}, OptionError, "'depth' of small_resnet.*2.5"),
+        ("three_conv", SPECS["int"], {"dropout": 2}, OptionError, "from 0 and below 1, received 2"),
+        ("three_conv", SPECS["int"], {"dropout": 1.0}, OptionError, "below 1, received 1.0"),
+        ("small_cnn", SPECS["int"], {"dropout": float("nan")}, OptionError, "received nan"),
+        ("small_cnn", SPECS["int"], {"batch_norm": "no"}, OptionError, "True or False, rec.*'no'"),
+        ("two_conv", SPECS["int"], {"dense": None}, OptionError, "'dense' of two_conv.*None"),
         ("small_cnn", ImageSpec(8, 8), {}, SpecError, "no class_names"),
         ("two_conv", ImageSpec(8, 8, 3, ("a", "b")), {}, ModelError, "1 x 1 pixels.*image_size"),
         ("three_conv", ImageSpec(16, 40, 3, ("a", "b")), {}, ModelError, "2 x 8 pixels"),
@@ -121,6 +138,29 @@ def test_dropout_hides_in_training_only():
 def test_what_cannot_be_built_says_why(name, spec, options, error, words):
     with pytest.raises(error, match=words):
         build_model(name, spec, **options)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_option_has_a_kind_that_its_default_is_of(name):
+    kinds = MODELS[name].kinds
+    assert all(default in kinds[option] for option, default in model_options(name).items())
+
+
+def test_numbers_of_numpy_count_as_numbers():
+    options = {"width": np.int64(2), "depth": np.int32(1), "dropout": np.float32(0.5)}
+    assert build_model("small_cnn", SPECS["int"], **options).count_params() > 0
+
+
+def test_a_row_of_ones_own_says_what_its_options_may_be(monkeypatch):
+    def stretched(spec, width=0.5):
+        return keras.Sequential([keras.Input(spec.shape)], name=f"width_{round(10 * width)}")
+
+    monkeypatch.setitem(MODELS, "own", ModelEntry(stretched, "a share as width"))
+    assert build_model("own", SPECS["int"], width=0.2).name == "width_2"
+    kinds = {"width": OptionKind(float, below=1)}
+    monkeypatch.setitem(MODELS, "own", ModelEntry(stretched, "a share as width", kinds=kinds))
+    with pytest.raises(OptionError, match="'width' of own must be a number from 0 and below 1"):
+        build_model("own", SPECS["int"], width=1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 3)])
