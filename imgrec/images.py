@@ -7,6 +7,7 @@ __all__ = ['FORMATS', 'RESIZE_RULES', 'Limits', 'Verdict', 'check_image', 'read_
 
 # %% ../nbs/01_images.ipynb #96152bf6
 import io
+import re
 import stat
 import warnings
 from collections.abc import Callable
@@ -62,6 +63,24 @@ def _refusal(path: Path, limits: Limits) -> str:
     return "" if found.st_size else "empty"
 
 # %% ../nbs/01_images.ipynb #19bcd5a2
+_BEGINNINGS = {  # what every file of a format begins with
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "WEBP": rb"RIFF....WEBP",
+    "BMP": rb"BM....\0{4}",
+    "GIF": rb"GIF8[79]a",
+    "TIFF": rb"II\*\0|MM\0\*",
+}
+
+
+def _is_begun(file: BinaryIO, formats: tuple[str, ...]) -> bool:
+    "Whether a file begins as a picture of one of these formats does."
+    file.seek(0)
+    start = file.read(16)
+    known = [_BEGINNINGS[name] for name in formats if name in _BEGINNINGS]
+    return any(re.match(beginning, start, re.DOTALL) for beginning in known)
+
+# %% ../nbs/01_images.ipynb #ceeff51c
 def _open(file: BinaryIO, limits: Limits) -> Image.Image:
     "The picture's header, within `limits`; a `PictureError` with the reason otherwise."
     try:
@@ -69,7 +88,8 @@ def _open(file: BinaryIO, limits: Limits) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise PictureError(f"too many pixels: {error}") from error
     except Exception as error:  # whatever a decoder meets in hostile bytes
-        raise PictureError("not a picture") from error
+        cut = _is_begun(file, limits.formats)
+        raise PictureError("truncated" if cut else "not a picture") from error
     if image.format == "MPO":  # a JPEG with a second picture behind it, as many phones write
         image.format = "JPEG"
     if image.format not in limits.formats:

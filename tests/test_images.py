@@ -23,6 +23,7 @@ from PIL import Image
 
 from imgrec.core import OptionError, PictureError
 from imgrec.images import (
+    FORMATS,
     RESIZE_RULES,
     Limits,
     check_image,
@@ -182,6 +183,26 @@ def test_no_picture_is_refused_with_its_reason_and_its_name(tmp_path):
         with pytest.raises(PictureError, match="cannot be used as a picture") as error:
             read_image(tmp_path / name)
         assert name in str(error.value) and verdict.reason in str(error.value)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_picture_that_is_cut_within_its_header_is_truncated_and_no_other_thing(kind, file):
+    content = encoded(PICTURE, kind)
+    reasons = set()
+    for length in range(16, len(content) // 2, 7):
+        file.write_bytes(content[:length])
+        verdict = check_image(file)
+        reasons |= set() if verdict.ok else {verdict.reason.partition(":")[0]}
+    assert "truncated" in reasons and "not a picture" not in reasons
+    file.write_bytes(content[:20])
+    others = Limits(formats=tuple(name for name in FORMATS if name != kind))
+    assert check_image(file, others).reason == "not a picture"
+
+
+@pytest.mark.parametrize("text", [b"BMW 2002, red", b"GIF87 is a format", b"MM, II and RIFF"])
+def test_a_text_that_begins_like_a_picture_is_none(text, file):
+    file.write_bytes(text)
+    assert check_image(file).reason == "not a picture"
 
 
 def test_folders_and_impossible_names_are_refused(tmp_path):
