@@ -43,6 +43,7 @@ class Source:
     name: str  # File name, perhaps below a folder
     url: str  # Where its publisher keeps it
     sha256: str  # Of its content, as published
+    also: tuple[str, ...] = ()  # Where others keep it, or a file of what is in it
 
 
 _KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -55,6 +56,11 @@ CIFAR10 = Source(
     "cifar-10-python.tar.gz",
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
     "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    also=(
+        "cifar-10-batches-py-target_archive",  # as Keras calls the archive
+        "cifar-10-batches-py-target/cifar-10-batches-py/test_batch",  # and what it holds
+        "cifar-10-batches-py/test_batch",
+    ),
 )
 
 # %% ../nbs/03_datasets.ipynb #a10e3282
@@ -101,9 +107,9 @@ def find_source(
 ) -> Path:  # The file
     "Find a set's file, or fetch it if that is wanted; the error says which file to put where."
     folders = data_folders()
-    for folder in folders:
-        if (folder / source.name).is_file():
-            return folder / source.name
+    for place in (folder / name for folder in folders for name in (source.name, *source.also)):
+        if place.is_file():
+            return place
     if download:
         return fetch(source, folders[-1])
     places = " or ".join(str(folder) for folder in folders)
@@ -125,10 +131,33 @@ def _reading(path: str | Path, expected: str) -> Iterator[None]:
         ) from error
 
 
-def _with_test(parts: list[tuple], names: list[str], flip: bool) -> Catalog:
+_SIZES = {  # pictures to learn from, and for the test
+    "MNIST": (60_000, 10_000),
+    "Fashion-MNIST": (60_000, 10_000),
+    "CIFAR-10": (50_000, 10_000),
+}
+
+
+def _check_part(place: str, x: np.ndarray, y: np.ndarray, shape: tuple) -> None:
+    "Raise a `DataError` when pictures or labels of a part are not those of the set."
+    labels = np.unique(y).tolist()
+    if (x.shape, y.shape, x.dtype, labels) != (shape, shape[:1], np.uint8, list(range(10))):
+        raise DataError(
+            f"{place}: expected pictures {shape} of uint8 and as many labels, each of 0 to 9 among "
+            f"them. Received pictures {x.shape} of {x.dtype} and labels {y.shape}: {labels[:12]}. "
+            "Get the published file, or load pictures of your own by Catalog.from_arrays(x, y)."
+        )
+
+# %% ../nbs/03_datasets.ipynb #714c3740
+def _with_test(
+    path: Path, name: str, parts: list[tuple], class_names: list[str], flip: bool
+) -> Catalog:
     "A catalog of a set that comes as a training part and a test part, each `(x, y)`."
+    side = (32, 32, 3) if name == "CIFAR-10" else (28, 28)
+    for part, count, (x, y) in zip(("training", "test"), _SIZES[name], parts, strict=True):
+        _check_part(f"{path} is not {name}, see its {part} part", x, y, (count, *side))
     x, y = (np.concatenate(pair) for pair in zip(*parts, strict=True))
-    catalog = Catalog.from_arrays(x, y, names, horizontal_flip=flip)
+    catalog = Catalog.from_arrays(x, y, class_names, horizontal_flip=flip)
     split = np.repeat(["train", "test"], [len(x) for x, _ in parts])
     return replace(catalog, table=catalog.table.assign(split=split))
 
@@ -138,10 +167,10 @@ def mnist(
 ) -> Catalog:  # 70,000 pictures, 28x28, grey; the published test part is "test"
     "Handwritten digits, [LeCun et al. 1998](https://doi.org/10.1109/5.726791)."
     path = find_source(MNIST, download)
-    with _reading(path, "arrays x_train, y_train, x_test, y_test"):
-        with np.load(path, allow_pickle=False) as data:
-            parts = [(data[f"x_{part}"], data[f"y_{part}"]) for part in ("train", "test")]
-        return _with_test(parts, [str(number) for number in range(10)], flip=False)
+    expected = "arrays x_train, y_train, x_test, y_test"
+    with _reading(path, expected), np.load(path, allow_pickle=False) as data:
+        parts = [(data[f"x_{part}"], data[f"y_{part}"]) for part in ("train", "test")]
+    return _with_test(path, "MNIST", parts, [str(number) for number in range(10)], flip=False)
 
 # %% ../nbs/03_datasets.ipynb #d1744abf
 FASHION_NAMES = "t-shirt trouser pullover dress coat sandal shirt sneaker bag boot".split()
@@ -170,11 +199,13 @@ def fashion_mnist(
     download: bool = False,  # Fetch the four files when they are nowhere
 ) -> Catalog:  # 70,000 pictures, 28x28, grey; the published test part is "test"
     "Clothes in MNIST's format, [Xiao et al. 2017](https://arxiv.org/abs/1708.07747)."
-    arrays = [
-        read_idx(find_source(Source(f"fashion-mnist/{name}", f"{_KERAS}{name}", digest), download))
+    paths = [
+        find_source(Source(f"fashion-mnist/{name}", f"{_KERAS}{name}", digest), download)
         for name, digest in ((f"{stem}-ubyte.gz", digest) for stem, digest in FASHION_FILES.items())
     ]
-    return _with_test([(arrays[0], arrays[1]), (arrays[2], arrays[3])], FASHION_NAMES, flip=True)
+    arrays = [read_idx(path) for path in paths]
+    parts = [(arrays[0], arrays[1]), (arrays[2], arrays[3])]
+    return _with_test(paths[0].parent, "Fashion-MNIST", parts, FASHION_NAMES, flip=True)
 
 # %% ../nbs/03_datasets.ipynb #efade5d7
 class _Plain(pickle.Unpickler):
@@ -197,15 +228,25 @@ def _cifar_batch(file: IO[bytes]) -> tuple[np.ndarray, np.ndarray]:
 CIFAR10_NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 
+def _cifar_files(path: Path) -> Iterator[IO[bytes] | None]:
+    "The six files of an archive, or of the folder in which `path` is one of them."
+    names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    if path.name in names:
+        for name in names:
+            with (path.parent / name).open("rb") as file:
+                yield file
+        return
+    with tarfile.open(path) as archive:
+        for name in names:
+            yield archive.extractfile(f"cifar-10-batches-py/{name}")
+
+
 def cifar10(
     download: bool = False,  # Fetch the file when it is nowhere
 ) -> Catalog:  # 60,000 pictures, 32x32, RGB; the published test part is "test"
     "Small photographs, [Krizhevsky 2009](https://www.cs.toronto.edu/~kriz/cifar.html)."
     path = find_source(CIFAR10, download)
-    names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
     with _reading(path, "CIFAR-10 for Python as published"):
-        with tarfile.open(path) as archive:
-            files = [archive.extractfile(f"cifar-10-batches-py/{name}") for name in names]
-            batches = [_cifar_batch(file) for file in files if file is not None]
+        batches = [_cifar_batch(file) for file in _cifar_files(path) if file is not None]
         train = tuple(np.concatenate(pair) for pair in zip(*batches[:-1], strict=True))
-        return _with_test([train, batches[-1]], CIFAR10_NAMES, flip=True)
+    return _with_test(path, "CIFAR-10", [train, batches[-1]], CIFAR10_NAMES, flip=True)

@@ -29,6 +29,7 @@ from imgrec.datasets import (
 
 X = np.arange(20 * 28 * 28).reshape(20, 28, 28).astype(np.uint8)
 Y = np.arange(20) % 10
+PUBLISHED = datasets._SIZES
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,8 @@ def data(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(tmp_path / name))
         (tmp_path / name).mkdir()
     monkeypatch.setattr(datasets, "urlopen", unreachable)
+    small = {"MNIST": (20, 10), "Fashion-MNIST": (20, 10), "CIFAR-10": (50, 10)}
+    monkeypatch.setattr(datasets, "_SIZES", small)
     return tmp_path / "IMGREC_DATA"
 
 
@@ -112,15 +115,37 @@ def test_mnists_test_part_stays_the_test_part(data):
         npy(),
         pickle.dumps("surprise"),
         npz(x_train=np.array([{}], dtype=object)),
-        npz(x_train=X[:7]),
-        npz(y_test=Y[:10] + 90),
-        npz(x_test=X[:10, :9]),
     ],
 )
 def test_a_damaged_mnist_is_named_however_it_is_damaged(data, content):
     (data / "mnist.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"mnist\.npz cannot be read: expected arrays x_train"):
         mnist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "part", "received"),
+    [
+        ({"x_train": X[:7]}, "training", r"pictures \(7, 28, 28\) of uint8 and labels \(20,\)"),
+        ({"x_train": X[:7], "y_train": Y[:7]}, "training", r"pictures \(7, 28, 28\)"),
+        ({"y_train": Y * 0}, "training", r"labels \(20,\): \[0\]"),
+        ({"x_train": X / 255}, "training", r"\(20, 28, 28\) of float64"),
+        ({"y_test": Y[:10] + 90}, "test", r"\[90, 91, 92"),
+        ({"y_test": Y[:10].astype(str)}, "test", r"\['0', '1'"),
+        ({"y_test": np.eye(10, dtype=np.uint8)}, "test", r"labels \(10, 10\): \[0, 1\]"),
+        ({"x_test": X[:10, :9]}, "test", r"pictures \(10, 9, 28\)"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_no_mnist(data, changes, part, received):
+    (data / "mnist.npz").write_bytes(npz(**changes))
+    words = rf"mnist\.npz is not MNIST, see its {part} part: expected .*Received .*{received}"
+    with pytest.raises(DataError, match=words + r".*Get the published file"):
+        mnist()
+
+
+def test_the_sets_have_the_sizes_that_were_published():
+    assert PUBLISHED["MNIST"] == PUBLISHED["Fashion-MNIST"] == (60_000, 10_000)
+    assert PUBLISHED["CIFAR-10"] == (50_000, 10_000)
 
 
 def idx(array):
@@ -196,6 +221,30 @@ def test_cifar_10_is_read_as_it_was_published(data):
     assert catalog.arrays.shape == (60, 32, 32, 3)
     assert catalog.arrays[::10].max(axis=(1, 2, 3)).tolist() == [1, 2, 3, 4, 5, 6]
     assert catalog.table["label"].iloc[9] == "truck"
+
+
+def test_cifar_10_is_found_as_keras_keeps_it(tmp_path):
+    batches = [python_2_pickle(shade) for shade in range(1, 7)]
+    kept = tmp_path / "KERAS_HOME" / "datasets"
+    folder = kept / "cifar-10-batches-py-target" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
+    for name, batch in zip(names, batches, strict=True):
+        (folder / name).write_bytes(batch)
+    extracted = cifar10()
+    (folder / "data_batch_3").unlink()
+    with pytest.raises(DataError, match=r"cifar-10-batches-py/test_batch cannot be read.*batch_3"):
+        cifar10()
+    (kept / "cifar-10-batches-py-target_archive").write_bytes(archive(*batches))
+    for catalog in (extracted, cifar10()):
+        assert catalog.arrays[::10].max(axis=(1, 2, 3)).tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_cifar_10_of_other_counts_or_classes_is_none(data):
+    few = pickle.dumps({b"data": np.zeros((9, 3072), np.uint8), b"labels": list(range(9))})
+    (data / "cifar-10-python.tar.gz").write_bytes(archive(*[few] * 6))
+    with pytest.raises(DataError, match=r"not CIFAR-10, see its training.*\(45, 32, 32, 3\)"):
+        cifar10()
 
 
 class Intruder:
