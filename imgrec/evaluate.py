@@ -19,22 +19,32 @@ from .core import LABEL_MODES, DataError, ModelError, unknown
 from .intervals import Interval, interval
 
 # %% ../nbs/09_evaluate.ipynb #05a56245
-def _shuffles(dataset: Any) -> bool:
-    "Whether a step of this `tf.data` pipeline shuffles."
+def _shuffles(dataset: Any, once: bool) -> bool:
+    "Whether a step of this `tf.data` pipeline shuffles: anew with every pass, or also `once`."
     inputs = dataset._inputs() if hasattr(dataset, "_inputs") else []
-    return "Shuffle" in type(dataset).__name__ or any(_shuffles(one) for one in inputs)
+    shuffling = "Shuffle" in type(dataset).__name__
+    anew = getattr(dataset, "_rerandomize", False)
+    if shuffling:
+        anew = once or getattr(dataset, "_reshuffle_each_iteration", True)
+    return bool(anew) or any(_shuffles(one, once) for one in inputs)
 
 
 def _check_order(dataset: Any) -> None:
-    "Refuse a dataset whose answers could not be laid beside its files."
+    "Refuse a dataset whose answers could not be laid beside its files or its pictures."
     if dataset is None:
         raise DataError("There is no dataset here (None). Does the catalog have such a split?")
     if getattr(dataset, "shuffled", False):
         raise DataError('This dataset is shuffled and augmented. Use splits.ordered("train").')
-    if hasattr(dataset, "file_paths") and _shuffles(dataset):
+    if hasattr(dataset, "file_paths") and _shuffles(dataset, once=True):
         raise DataError(
             "This dataset shuffles, so its file_paths do not belong to its pictures. "
             "Build it again with shuffle=False."
+        )
+    if _shuffles(dataset, once=False):
+        raise DataError(
+            "This dataset shuffles anew with every pass, so the number of a row would say nothing "
+            "about its picture. Build it without shuffle(), or keep one pass: "
+            "batches = list(dataset), and give the batches."
         )
     if hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1:
         raise DataError("This dataset never ends. Take a part, such as dataset.take(100).")
@@ -42,12 +52,28 @@ def _check_order(dataset: Any) -> None:
 # %% ../nbs/09_evaluate.ipynb #503e4b09
 def _batches(dataset: Any) -> Any:
     "Batches of `(x, y)`: a dataset as it is, arrays `(x, y)` cut into batches of 256."
-    if not isinstance(dataset, tuple):
+    is_pair = isinstance(dataset, list) and [isinstance(b, tuple) for b in dataset] == [False] * 2
+    if not (is_pair or isinstance(dataset, tuple)):
         return dataset
     x, y = (np.asarray(part) for part in dataset)
     if len(x) != len(y):
-        raise DataError(f"Received {len(x)} pictures and {len(y)} labels.")
+        raise DataError(
+            f"Expected arrays (x, y) with a label for each picture, received {len(x)} pictures "
+            f"and {len(y)} labels. Give the labels of these pictures, in their order."
+        )
     return [(x[at : at + 256], y[at : at + 256]) for at in range(0, len(x), 256)]
+
+
+def _check_batch(batch: Any) -> None:
+    "Refuse what is no batch of pictures with a label for each."
+    if not isinstance(batch, tuple) or len(batch) < 2:
+        raise DataError("Expected batches (x, y), received pictures without labels.")
+    x, y = (tuple(getattr(part, "shape", ())) for part in batch[:2])
+    if x and x[:1] != y[:1]:
+        raise DataError(
+            "Expected pictures (batch, height, width, channels) and a label for each, received "
+            f"{x} and labels {y}. Is the dataset batched?"
+        )
 
 
 def _answers(model: Any, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -56,8 +82,7 @@ def _answers(model: Any, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
     few = length_hint(batches, 100) < 6  # for so few, compiling gains nothing
     ask = partial(model, training=False) if few else model.predict_on_batch
     for batch in batches:
-        if not isinstance(batch, tuple) or len(batch) < 2:
-            raise DataError("Expected batches (x, y), received pictures without labels.")
+        _check_batch(batch)
         outputs.append(np.asarray(ask(batch[0])))
         labels.append(np.asarray(batch[1]))
     if not outputs:
@@ -140,7 +165,7 @@ def _named(mask: np.ndarray, names: list[str], mode: str) -> list:
 # %% ../nbs/09_evaluate.ipynb #402e4189
 def predict_table(
     model: Any,  # A Keras model whose outputs are probabilities
-    dataset: Any,  # `splits.valid` or `.test`, any unshuffled `tf.data`, or arrays `(x, y)`
+    dataset: Any,  # `splits.valid` or `.test`, any unshuffled `tf.data`, batches, arrays `(x, y)`
     class_names: Sequence[str] | None = None,  # Default: the dataset's, or "0", "1", ...
     label_mode: str | None = None,  # "binary", "categorical", "int", "multi_label"; found if None
 ) -> pd.DataFrame:  # `file`, `true`, `predicted`, `confidence` and `probability_<class>`

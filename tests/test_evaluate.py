@@ -214,6 +214,56 @@ def test_datasets_without_an_order_or_an_end_are_refused():
         predict_table(Echo(), pairs.take(0))
 
 
+ROWS = np.random.default_rng(0).random((40, 2)).astype("float32")
+PAIRS = tf.data.Dataset.from_tensor_slices((shown(*ROWS), np.arange(40) % 2))
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        PAIRS.shuffle(40).batch(8),
+        PAIRS.batch(8).shuffle(5).map(lambda x, y: (x, y)).prefetch(1),
+        PAIRS.batch(8).concatenate(PAIRS.shuffle(40, seed=1).batch(8)),
+        tf.data.Dataset.random(rerandomize_each_iteration=True).take(1).flat_map(
+            lambda _: PAIRS.batch(8)
+        ),
+    ],
+)
+def test_an_order_that_is_new_with_every_pass_is_refused(dataset):
+    with pytest.raises(DataError, match=r"anew with every pass.*batches = list\(dataset\)"):
+        predict_table(Echo(), dataset)
+    batches = list(dataset)
+    kept = predict_table(Echo(), batches)
+    pictures = np.concatenate([x for x, _ in batches])[:, :, 0, 0]
+    np.testing.assert_array_equal(kept[["probability_0", "probability_1"]], pictures)
+
+
+def test_an_order_that_was_shuffled_once_names_its_pictures():
+    dataset = PAIRS.shuffle(40, reshuffle_each_iteration=False).batch(8)
+    table = predict_table(Echo(), dataset)
+    pictures = np.concatenate([x for x, _ in dataset])[:, :, 0, 0]
+    np.testing.assert_array_equal(table[["probability_0", "probability_1"]], pictures)
+    assert (pictures != ROWS).any()
+    dataset.file_paths = [str(number) for number in range(40)]
+    with pytest.raises(DataError, match="file_paths do not belong"):
+        predict_table(Echo(), dataset)
+
+
+def test_an_unbatched_dataset_is_asked_whether_it_is_batched():
+    for labels in (tf.constant([0, 1]), tf.one_hot([0, 1], 3)):
+        dataset = tf.data.Dataset.from_tensor_slices((tf.zeros((2, 8, 8, 1)), labels))
+        with pytest.raises(DataError, match=r"received \(8, 8, 1\).*Is the dataset batched\?"):
+            predict_table(Echo(), dataset)
+
+
+def test_arrays_come_as_a_tuple_or_a_list_and_must_be_of_one_length():
+    x, y = shown(*ROWS), np.arange(40) % 2
+    pd.testing.assert_frame_equal(predict_table(Echo(), [x, y]), predict_table(Echo(), (x, y)))
+    for pair in ((x[:5], y[:3]), [x[:5], y[:3]]):
+        with pytest.raises(DataError, match="received 5 pictures and 3 labels"):
+            predict_table(Echo(), pair)
+
+
 @pytest.mark.parametrize(
     "rows, message",
     [([[0.2, float("nan")]], "NaN"), ([[1.4, -0.4]], "softmax or sigmoid"), ([[-3.0]], "softmax")],
