@@ -115,7 +115,10 @@ def read_contract(
     except (ImgrecError, KeyError, TypeError, ValueError, RecursionError) as error:
         problem = f"{type(error).__name__}: {error}"
     if problem:
-        raise ClassifierError(f"{path / CONTRACT} cannot be used: {problem}.")
+        raise ClassifierError(
+            f"{path / CONTRACT} cannot be used: {problem}. Copy the whole folder again from where "
+            "it came, or save the classifier anew."
+        )
     return contract
 
 # %% ../nbs/11c_contract.ipynb #8b47af3b

@@ -56,6 +56,11 @@ def _about_run(run: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return _plain(facts), _plain({"best_epoch": best, "history": course})
 
 # %% ../nbs/12_export.ipynb #6c3aef92
+def _first_line(error: BaseException) -> str:
+    "What an error says first."
+    return str(error).strip().partition("\n")[0][:300]
+
+
 def _read_model(file: Path, custom_objects: Mapping[str, Any]) -> Any:
     "The Keras model of a `.keras` file, if all that it names is Keras's own or was given."
     foreign = look_inside(file).foreign
@@ -74,9 +79,8 @@ def _read_model(file: Path, custom_objects: Mapping[str, Any]) -> Any:
     try:
         return keras.saving.load_model(file, custom_objects=given, compile=False, safe_mode=True)
     except Exception as error:  # many kinds, for many kinds of damage
-        reason = str(error).strip().partition("\n")[0][:300]
         raise ClassifierError(
-            f"{file} cannot be built by Keras {keras.__version__}: {reason}"
+            f"{file} cannot be built by Keras {keras.__version__}: {_first_line(error)}"
         ) from error
 
 # %% ../nbs/12_export.ipynb #285dff06
@@ -102,6 +106,21 @@ def _known_objects(model: Any, names: tuple[str, ...]) -> dict[str, Any]:
         )
     return found
 
+# %% ../nbs/12_export.ipynb #ef2ac167
+def _read_again(model: Any, file: Path, foreign: tuple[str, ...]) -> Any:
+    "The model of a file that was just written; the error names the live model's classes."
+    try:
+        return _read_model(file, _known_objects(model, foreign))
+    except ClassifierError as error:
+        if error.__cause__ is None:  # it says all by itself
+            raise
+        own = ", ".join(name.rpartition(">")[2] for name in foreign) or type(model).__name__
+        raise ClassifierError(
+            f"{model.name} cannot be built again from what was saved of it "
+            f"({_first_line(error.__cause__)}). Of {own}: let __init__ take **kwargs and hand them "
+            "to super().__init__(**kwargs), and return its other arguments from get_config()."
+        ) from error
+
 # %% ../nbs/12_export.ipynb #1acece3a
 def _save_model(model: Any, spec: ImageSpec, file: Path) -> list[str]:
     "Write a model, check that it answers the same when read, and name what is foreign in it."
@@ -109,7 +128,7 @@ def _save_model(model: Any, spec: ImageSpec, file: Path) -> list[str]:
         model.save(Path(folder, "model.keras"))
         without_training(Path(folder, "model.keras"), file)
     foreign = look_inside(file).foreign
-    stored = _read_model(file, _known_objects(model, foreign))
+    stored = _read_again(model, file, foreign)
     expected, received = (each(_probe(spec), training=False) for each in (model, stored))
     difference = float(np.abs(np.asarray(expected) - np.asarray(received)).max())
     if not difference < 1e-5:

@@ -166,6 +166,27 @@ def test_other_kinds_of_labels(tmp_path, mode):
     assert receipt.agreeing == receipt.n == 2 and receipt.largest_difference < 1e-5
 
 
+@keras.saving.register_keras_serializable(package="test_export")
+class Closed(keras.Model):
+    "A model whose __init__ has no room for what Keras stores of every model."
+
+    def __init__(self):
+        super().__init__(name="closed")
+        self.end = keras.layers.Dense(3, activation="softmax")
+
+    def call(self, x):
+        return self.end(keras.ops.mean(x, axis=(1, 2)) / 255)
+
+
+def test_a_model_that_cannot_be_built_again_is_named_and_not_a_temporary_file(tmp_path):
+    model = Closed()
+    model(np.zeros((1, 12, 16, 3)))
+    words = r"^closed cannot be built again.*Of Closed: let __init__ take \*\*kwargs"
+    with pytest.raises(ClassifierError, match=words) as error:
+        save(model, tmp_path / "c", spec=SPEC)
+    assert str(tmp_path) not in str(error.value) and not (tmp_path / "c").exists()
+
+
 # ---- pictures that come
 
 
@@ -287,6 +308,14 @@ def test_only_a_folder_is_loaded(tmp_path, name):
     (tmp_path / name).write_bytes(b"\x80\x04")
     with pytest.raises(ClassifierError, match="Expected a folder"):
         load_classifier(tmp_path / name)
+
+
+def test_a_changed_contract_says_where_to_get_it_again(copied):
+    text = (copied / "contract.json").read_text()
+    (copied / "contract.json").write_text(text.replace('"stretch"', '"pad"'))
+    words = r"contract\.json.*was changed.*Copy the whole folder again.*or save the classifier"
+    with pytest.raises(ClassifierError, match=words):
+        load_classifier(copied)
 
 
 def rewritten(folder: Path, **changes) -> None:
