@@ -120,6 +120,22 @@ def _eagerly(model: keras.Model) -> Iterator[None]:
     finally:
         tf.config.run_functions_eagerly(before)
 
+# %% ../nbs/11_explain.ipynb #5fa84d50
+@contextlib.contextmanager
+def _fitting(model: keras.Model, batch: tf.Tensor) -> Iterator[None]:
+    "Within the block, a failure on a picture of another shape than ever before says both shapes."
+    known = (model.get_build_config() or {}).get("input_shape") if model.built else None
+    try:
+        yield
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        if known is None or tuple(known[1:]) == tuple(batch.shape[1:]):
+            raise
+        raise DataError(
+            f"{model.name} was built for pictures {tuple(known[1:])} (height, width, channels) and "
+            f"takes none of another shape, received {tuple(batch.shape[1:])}. See resize_image and "
+            "to_channels in imgrec.images."
+        ) from error
+
 # %% ../nbs/11_explain.ipynb #68af15ea
 def _outputs(model: keras.Model, batch: tf.Tensor) -> tuple[dict[str, Any], Any]:
     "What every layer gives, in the order in which they end, and what the model answers."
@@ -129,7 +145,7 @@ def _outputs(model: keras.Model, batch: tf.Tensor) -> tuple[dict[str, Any], Any]
         outputs.pop(path, None)  # a layer that is used twice counts where it was used last
         outputs[path] = output
 
-    with _listening(_layers(model), heard), _eagerly(model):
+    with _fitting(model, batch), _listening(_layers(model), heard), _eagerly(model):
         answer = model(batch, training=False)
     return outputs, answer
 

@@ -224,9 +224,9 @@ PAIRS = tf.data.Dataset.from_tensor_slices((shown(*ROWS), np.arange(40) % 2))
         PAIRS.shuffle(40).batch(8),
         PAIRS.batch(8).shuffle(5).map(lambda x, y: (x, y)).prefetch(1),
         PAIRS.batch(8).concatenate(PAIRS.shuffle(40, seed=1).batch(8)),
-        tf.data.Dataset.random(rerandomize_each_iteration=True).take(1).flat_map(
-            lambda _: PAIRS.batch(8)
-        ),
+        tf.data.Dataset.random(rerandomize_each_iteration=True)
+        .take(1)
+        .flat_map(lambda _: PAIRS.batch(8)),
     ],
 )
 def test_an_order_that_is_new_with_every_pass_is_refused(dataset):

@@ -1,5 +1,7 @@
 """Grad-CAM and feature maps against explicit references, on every kind of model, left as it was."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -305,6 +307,39 @@ def test_pictures_that_do_not_fit_are_refused(image, message):
     for run in (lambda: grad_cam(model, image), lambda: feature_maps(model, image, first)):
         with pytest.raises(DataError, match=message):
             run()
+
+
+class OneSize(keras.Model):
+    "A subclassed model that takes pictures of one size, and says so nowhere."
+
+    def __init__(self, broken=False):
+        super().__init__(name="one_size")
+        self.block, self.flat, self.broken = Block(), layers.Flatten(), broken
+        self.end = layers.Dense(3, activation="softmax")
+
+    def call(self, pixels):
+        if self.broken:
+            raise ValueError("a mistake in call")
+        return self.end(self.flat(self.block(pixels)))
+
+
+@pytest.mark.parametrize("image", [PICTURE[:16], PICTURE[..., :1]])
+def test_a_subclassed_model_names_the_shape_that_it_was_built_for(image):
+    model = OneSize()
+    model(PICTURE[None])
+    words = rf"one_size.*\(32, 32, 3\).*received {re.escape(str(image.shape))}.*resize_image"
+    for run in (lambda: grad_cam(model, image), lambda: feature_maps(model, image, "first")):
+        with pytest.raises(DataError, match=words):
+            run()
+    assert grad_cam(model, PICTURE).shape == (32, 32)
+
+
+def test_a_mistake_in_a_model_is_not_taken_for_a_wrong_shape():
+    model = OneSize()
+    model(PICTURE[None])
+    model.broken = True
+    with pytest.raises(ValueError, match="a mistake in call"):
+        grad_cam(model, PICTURE)
 
 
 def test_pictures_of_any_size_and_kind_of_number_are_taken():
