@@ -75,7 +75,7 @@ def _check_batch(batch: Any) -> None:
             f"{x} and labels {y}. Is the dataset batched?"
         )
 
-
+# %% ../nbs/09_evaluate.ipynb #d52b26b0
 def _answers(model: Any, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
     "Outputs `(n, outputs)` of the model and labels, in the order of `dataset`."
     batches, outputs, labels = _batches(dataset), [], []
