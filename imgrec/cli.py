@@ -114,13 +114,12 @@ def scan(
     "Count the pictures of a folder, find those that are bad."
     from imgrec.folders import catalog_named
     from imgrec.printouts import scan_text
-    from imgrec.splits import check_classes
 
     catalog = catalog_named(folder).scan()
     if csv:
         return _echo_csv(catalog.table)
     typer.echo(scan_text(folder, catalog))
-    check_classes(catalog.table, catalog.table["ok"])
+    catalog.split()  # an error for a class that has too few
     _next(f"train {shlex.quote(folder)}")
 
 # %% ../nbs/25_cli.ipynb #d6a923a2

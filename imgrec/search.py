@@ -115,7 +115,8 @@ def _check_directory(search: "Search") -> None:
     if changes and search.if_exists != "continue":
         raise SearchError(
             f"{search.directory} holds a search that differs: {'; '.join(changes)}. Set if_exists "
-            'to "continue" to go on with its trials as evidence, or to "new" to begin anew.'
+            '(--if-exists in the shell) to "continue" to go on with its trials as evidence, or to '
+            '"new" to begin anew.'
         )
     _take(search, state)
     _say(search, f"{search.directory} holds this search: {state!r}. It goes on there.")

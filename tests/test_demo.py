@@ -40,8 +40,16 @@ def write(path: Path, *code: str) -> None:
     nbformat.write(new_notebook(cells=cells), path)
 
 
+def add_text(path: Path, text: str) -> None:
+    "Add a cell of prose at the end."
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(new_markdown_cell(text))
+    nbformat.write(notebook, path)
+
+
 def test_demo_shows_its_steps_and_ends_with_the_accuracy(demo, capsys):
-    write(demo.NOTEBOOK, "#| hide\nsecret = 1", WRITES)
+    write(demo.NOTEBOOK, "#| hide\nsecret = 1", WRITES, "#| eval: false\nthis would fail")
+    add_text(demo.NOTEBOOK, "Go on with [the next](02_next.ipynb).")
     demo.main()
     demo.main()  # again, over what is there
     lines = capsys.readouterr().out.splitlines()
@@ -51,7 +59,8 @@ def test_demo_shows_its_steps_and_ends_with_the_accuracy(demo, capsys):
     )
     page = (demo.DEMO / "first_classifier.html").read_text(encoding="utf-8")
     assert "Some prose." in page and "demo/classifier" in page
-    assert "secret = 1" not in page and ".demo-" not in page
+    assert "secret = 1" not in page and ".demo-" not in page and "would fail" not in page
+    assert 'href="../02_next.ipynb"' in page.replace("/./", "/")
     assert (demo.DEMO / "classifier").is_dir()
     assert sorted(p.name for p in demo.ROOT.iterdir()) == ["demo", "first.ipynb"]
 

@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "nbs" / "tutorials" / "01_first_classifier.ipynb"
 DEMO = ROOT / "demo"
+SKIPPED = "skipped"
 STOPPED = "\ndemo: stopped. Nothing was changed; run it again when you like."
 
 
@@ -75,6 +76,9 @@ def execute(folder: Path, progress: Progress):
     from nbclient import NotebookClient
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
+    for cell in notebook.cells:
+        if "#| eval: false" in cell.source:  # such as an installation in Colab
+            cell.metadata.setdefault("tags", []).extend([SKIPPED, "hide"])
     titles = sections(notebook.cells)
 
     def started(cell, cell_index: int) -> None:
@@ -88,6 +92,7 @@ def execute(folder: Path, progress: Progress):
         extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
         on_cell_start=started,
+        skip_cells_with_tag=SKIPPED,
     )
     client.execute(env=dict(os.environ, IMGREC_DEMO=str(folder)))
     progress.end()
@@ -109,6 +114,8 @@ def page(notebook, folder: Path) -> str:
             step.remove_cell_tags = {"hide"}
     notebook.metadata["title"] = "A first classifier"
     body, _ = exporter.from_notebook_node(notebook)
+    pages = NOTEBOOK.parent.relative_to(ROOT).as_posix()
+    body = re.sub(r'href="(\w+\.ipynb)', rf'href="../{pages}/\1', body)
     return body.replace(str(folder), "demo")
 
 
