@@ -113,13 +113,15 @@ def scan(
 ) -> None:
     "Count the pictures of a folder, find those that are bad."
     from imgrec.folders import catalog_named
-    from imgrec.printouts import scan_text
+    from imgrec.printouts import scan_text, too_few
 
     catalog = catalog_named(folder).scan()
     if csv:
         return _echo_csv(catalog.table)
     typer.echo(scan_text(folder, catalog))
-    catalog.split()  # an error for a class that has too few
+    problem = too_few(catalog)
+    if problem:
+        return typer.echo(f"Before training: {printable(problem)}")
     _next(f"train {shlex.quote(folder)}")
 
 # %% ../nbs/25_cli.ipynb #d6a923a2

@@ -378,3 +378,12 @@ def test_what_was_not_held_out_is_not_recommended_for_evaluation(tmp_path, folde
     shares = ["--valid", 0, "--test", 0]
     text = run("train", folder, *TINY, *shares, "--output", tmp_path / "out").stdout
     assert "imgrec predict" in text and "imgrec evaluate" not in text
+
+
+def test_a_scan_says_what_is_too_little_for_training(tmp_path, folder):
+    root = tmp_path / "few"
+    shutil.copytree(folder / "round", root / "round")
+    (root / "straight").mkdir()
+    shutil.copy(next((folder / "straight").glob("*.png")), root / "straight")
+    text = run("scan", root).stdout
+    assert "Before training: Class 'straight' has 1 picture" in text and "Next:" not in text
