@@ -6,6 +6,7 @@ PYTHON ?=
 FOUND := $(firstword $(foreach name,$(PYTHON) python3 python3.13 python3.12 python3.11 python,\
 	$(shell command -v '$(name)' 2>/dev/null)))
 RUN := .venv/bin/python
+AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root) # as in a container; it hears this machine only
 
 .PHONY: demo test lab docs bench
 
@@ -16,7 +17,7 @@ test: .venv/ready  # run every notebook and every test
 	@$(RUN) -m pytest
 
 lab: .venv/ready  # open the tutorials in JupyterLab
-	@$(RUN) -m jupyterlab nbs --LabApp.default_url=/lab/tree/tutorials
+	@$(RUN) -m jupyterlab nbs --LabApp.default_url=/lab/tree/tutorials $(AS_ROOT)
 
 docs: .venv/ready  # build the site into _docs/, offline, and check its links
 	@$(RUN) tools/docs.py site
