@@ -14,18 +14,18 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from .augment import Augment, as_recipe
+from .augment import Augment
 from imgrec.batches import (
     Part,
     encode_labels,
     epoch_passes,
-    label_mode_of,
+    equal_shares,
     numbered_steps,
     ordered_pass,
 )
 from .catalog import Catalog
 from .core import CatalogError, DataError, ImageSpec, unknown
-from .packed import Packed, pack
+from .packed import Packed, Streamed, pack
 from imgrec.pipelines import (
     as_dataset,
     check_labels,
@@ -34,6 +34,7 @@ from imgrec.pipelines import (
     guess_label_mode,
     named,
 )
+from .settings import load_settings, plain_recipe, recipe_for, whole_number
 from .splits import check_classes
 
 # %% ../nbs/05_data.ipynb #42c4ec85
@@ -47,7 +48,7 @@ class Splits:
     spec: ImageSpec  # Size, channels, classes and kind of label
     catalog: Catalog | None = None  # Where they come from; None for `from_datasets`
     settings: dict[str, Any] = field(default_factory=dict)  # How, as JSON values
-    packed: Packed | None = None  # The decoded pictures
+    packed: Packed | Streamed | None = None  # The decoded pictures, or what reads them
 
     @property
     def steps_per_epoch(self) -> int | None:
@@ -73,9 +74,9 @@ class Splits:
         stop: int,  # After the last step
     ) -> tf.data.Dataset:  # `stop - start` batches
         "Training batches by their global step: the same whenever they are asked for."
-        part, spec, _ = _part_of(self, "train")
-        recipe = _recipe(self.catalog, self.settings["augment"])
-        return numbered_steps(part, spec, recipe, self.settings["seed"], start, stop)
+        part = _training_part(self)
+        recipe, seed = recipe_for(self.catalog, self.settings["augment"]), self.settings["seed"]
+        return numbered_steps(part, self.spec, recipe, seed, start, stop)
 
     def with_options(
         self,
@@ -87,49 +88,21 @@ class Splits:
         changes = {"batch_size": batch_size, "augment": augment, "image_size": image_size}
         return _reopen(self, {name: value for name, value in changes.items() if value is not None})
 
+    def __reduce__(self) -> tuple:
+        return _opened_again, _recipe_to_open(self)
+
     def __repr__(self) -> str:
         return _describe(self)
 
-# %% ../nbs/05_data.ipynb #3f9b4d99
-def _whole(name: str, value: Any, lowest: int) -> int:
-    "A setting that must be a whole number."
-    if not isinstance(value, (int, np.integer)) or value < lowest:
-        raise DataError(f"{name} must be a whole number from {lowest}, received {value!r}.")
-    return int(value)
-
-
-def _size(catalog: Catalog, asked: Any) -> tuple[int, int]:
-    "Height and width: as asked, else the catalog's own, else that of its arrays, else 64."
-    if asked is None:
-        own = None if catalog.arrays is None else catalog.arrays.shape[1:3]
-        asked = catalog.image_size or own or 64
-    pair = (asked, asked) if isinstance(asked, (int, np.integer)) else asked
-    if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
-        raise DataError(f"image_size must be a number or (height, width), received {asked!r}.")
-    return _whole("image_size", pair[0], 1), _whole("image_size", pair[1], 1)
-
-
-def _plain(augment: Augment | Mapping) -> dict[str, Any]:
-    "A recipe as JSON values."
-    return as_recipe(augment).to_dict()
-
 # %% ../nbs/05_data.ipynb #a411fd93
-def _recipe(catalog: Catalog | None, augment: str | Mapping | None) -> Augment:
-    "The recipe, without a mirror where the set says that a mirrored picture is no picture of it."
-    recipe = as_recipe(augment)
-    if catalog is not None and not catalog.horizontal_flip:
-        return replace(recipe, horizontal_flip=False)
-    return recipe
-
-
-def _usable(catalog: Catalog, packed: Packed, part: str) -> np.ndarray:
+def _usable(catalog: Catalog, packed: Packed | Streamed, part: str) -> np.ndarray:
     "Rows of a part whose pictures were decoded and passed the scan, if there was one."
     table = catalog.table
     passed = table.get("ok", pd.Series(True, index=table.index)).astype(bool)
     return np.flatnonzero((table["split"].eq(part) & passed).to_numpy() & packed.ok)
 
 # %% ../nbs/05_data.ipynb #37a1de78
-def _check_classes(catalog: Catalog, packed: Packed) -> None:
+def _check_classes(catalog: Catalog, packed: Packed | Streamed) -> None:
     "Raise a `CatalogError` for a class without a picture to learn from."
     table = catalog.table
     scanned = table["reason"] if "reason" in table else [""] * len(table)
@@ -147,13 +120,24 @@ def _part_of(splits: Splits, part: str) -> tuple[Part, ImageSpec, list[str]]:
         raise DataError("These splits were made from datasets, whose order is not ours to know.")
     rows = _usable(splits.catalog, splits.packed, part)
     chosen = splits.catalog.table.iloc[rows]
-    labels = tf.constant(encode_labels(chosen["label"].tolist(), splits.spec))
-    table = splits.packed.tensor()
-    cut = Part(table, labels, tf.constant(rows, tf.int64), splits.settings["batch_size"])
+    labels, numbers = chosen["label"].tolist(), tf.constant(rows, tf.int64)
+    targets = tf.constant(encode_labels(labels, splits.spec))
+    cut = Part(splits.packed.source, targets, numbers, splits.settings["batch_size"])
     return cut, splits.spec, chosen["file"].tolist()
 
+
+def _training_part(splits: Splits) -> Part:
+    "The rows to train on, each class equally often if that was asked for."
+    part, _, _ = _part_of(splits, "train")
+    if not splits.settings["balance"]:
+        return part
+    labels = splits.catalog.table["label"].iloc[part.rows.numpy()]  # type: ignore[union-attr]
+    return replace(part, shares=equal_shares(labels.tolist()))
+
 # %% ../nbs/05_data.ipynb #250a564f
-def _assemble(catalog: Catalog, spec: ImageSpec, settings: dict, packed: Packed) -> Splits:
+def _assemble(
+    catalog: Catalog, spec: ImageSpec, settings: dict, packed: Packed | Streamed
+) -> Splits:
     "The three datasets of a packed catalog."
     bare = Splits(tf.data.Dataset.range(0), None, None, spec, catalog, settings, packed)
     found = {part: len(_usable(catalog, packed, part)) for part in ("train", "valid", "test")}
@@ -161,8 +145,8 @@ def _assemble(catalog: Catalog, spec: ImageSpec, settings: dict, packed: Packed)
         raise CatalogError("No picture of the training part can be used; see catalog.problems.")
     if not catalog.multi_label:  # there, sets of classes are divided, and a rare one may miss
         _check_classes(catalog, packed)
-    part, _, _ = _part_of(bare, "train")
-    train = epoch_passes(part, spec, _recipe(catalog, settings["augment"]), settings["seed"])
+    recipe = recipe_for(catalog, settings["augment"])
+    train = epoch_passes(_training_part(bare), spec, recipe, settings["seed"])
     valid, test = (bare.ordered(name) if found[name] else None for name in ("valid", "test"))
     splits = replace(bare, train=train, valid=valid, test=test)
     if len(splits.problems):
@@ -181,15 +165,15 @@ def _reopen(splits: Splits, changes: dict[str, Any]) -> Splits:
         )
     if "image_size" in changes:
         return load(splits.catalog, **{**splits.settings, **changes})
-    if "augment" in changes and not isinstance(changes["augment"], str):
-        changes["augment"] = _plain(changes["augment"])
+    if "augment" in changes:
+        changes["augment"] = plain_recipe(changes["augment"])
     if "batch_size" in changes:
-        changes["batch_size"] = _whole("batch_size", changes["batch_size"], 1)
+        changes["batch_size"] = whole_number("batch_size", changes["batch_size"], 1)
     settings = {**splits.settings, **changes}
     return _assemble(splits.catalog, splits.spec, settings, splits.packed)
 
 # %% ../nbs/05_data.ipynb #1c23cffe
-def _problems(catalog: Catalog | None, packed: Packed | None) -> pd.DataFrame:
+def _problems(catalog: Catalog | None, packed: Packed | Streamed | None) -> pd.DataFrame:
     "Pictures set aside by a scan or by decoding."
     if catalog is None or packed is None:
         return pd.DataFrame(columns=["file", "label", "reason"])
@@ -211,7 +195,9 @@ def _describe(splits: Splits) -> str:
             pictures = f"{len(_usable(splits.catalog, splits.packed, part))} pictures in "
         lines.append(f"  {part}: {pictures}{batches if batches >= 0 else '?'} batches")
     shape = " x ".join(map(str, spec.shape))
-    made = ", ".join(f"{name}={splits.settings[name]}" for name in splits.settings)
+    usual = {"balance": False, "cache": "auto"}  # not worth a word
+    told = [name for name in splits.settings if splits.settings[name] != usual.get(name)]
+    made = ", ".join(f"{name}={splits.settings[name]}" for name in told)
     head = f"Splits: {shape}, {spec.classes} classes, {spec.label_mode} labels"
     return "\n".join([head, *lines, *([f"  {made}"] if made else [])])
 
@@ -225,25 +211,31 @@ def load(
     label_mode: str | None = None,  # Default: by the number of classes; see `ImageSpec`
     channels: int | None = None,  # 1 or 3; default: 3 for files, as they are for arrays
     resize: str = "stretch",  # "stretch", "crop" or "pad"
+    balance: bool = False,  # Train with every class as often as with the largest
+    cache: str = "auto",  # "disk", "memory", "off" (read in every pass), or "auto": disk, else off
 ) -> Splits:  # Three datasets and their spec
     "Turn a split catalog into batches; each picture is decoded once and kept as `uint8`."
+    asked = dict(locals())
     if "split" not in catalog.table:
         raise CatalogError("The catalog is not split. Call catalog.split() before load().")
-    height, width = _size(catalog, image_size)
-    if channels is None:
-        channels = 3 if catalog.arrays is None else catalog.arrays.shape[-1]
-    mode = label_mode or label_mode_of(catalog)
-    spec = ImageSpec(height, width, channels, catalog.class_names, mode)
-    settings = {
-        "image_size": [height, width],
-        "batch_size": _whole("batch_size", batch_size, 1),
-        "augment": augment if augment is None or isinstance(augment, str) else _plain(augment),
-        "seed": _whole("seed", seed, 0),
-        "label_mode": mode,
-        "channels": channels,
-        "resize": resize,
-    }
-    return _assemble(catalog, spec, settings, pack(catalog, spec.shape, resize))
+    spec, settings = load_settings(catalog, asked)
+    packed = pack(catalog, spec.shape, settings["resize"], settings["cache"])
+    return _assemble(catalog, spec, settings, packed)
+
+# %% ../nbs/05_data.ipynb #8a06667d
+def _recipe_to_open(splits: Splits) -> tuple[Catalog, dict[str, Any]]:
+    "What opens the same splits elsewhere."
+    if splits.catalog is None:
+        raise DataError(
+            "These splits were made from datasets, which cannot be sent to another process. Make "
+            "them with load(catalog) instead."
+        )
+    return splits.catalog, splits.settings
+
+
+def _opened_again(catalog: Catalog, settings: dict[str, Any]) -> Splits:
+    "The splits that were described."
+    return load(catalog, **settings)
 
 # %% ../nbs/05_data.ipynb #f6294699
 def from_datasets(

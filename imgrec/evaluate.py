@@ -148,6 +148,9 @@ def _names(dataset: Any, class_names: Sequence[str] | None, classes: int) -> lis
 def _files(dataset: Any, n: int) -> list[str]:
     "One name for each picture: its path where the dataset knows it, its number otherwise."
     files = [str(path) for path in getattr(dataset, "file_paths", range(n))]
+    if hasattr(dataset, "set_aside"):  # files that went bad while they were read
+        bad = dataset.set_aside()
+        files = [file for file, is_bad in zip(files, bad, strict=True) if not is_bad]
     if len(files) != n:
         raise DataError(f"The dataset names {len(files)} files and gives {n} pictures.")
     return files

@@ -269,7 +269,7 @@ def fit(
         "learning_rate": _rate_said(model.optimizer),
         "optimizer": type(model.optimizer).__name__,
         "loss": _said(model.loss),
-        "metrics": None if metrics is None else [_said(metric) for metric in metrics],
+        "metrics": metrics and [_said(metric) for metric in metrics],
         "early_stopping": early_stopping,
         "callbacks": [_said(callback) for callback in callbacks],
         "seed": seed,
@@ -278,6 +278,7 @@ def fit(
     used.append(progress_callback(progress, epochs, splits.steps_per_epoch))
     history, seconds = _train(model, splits, epochs, used)
     settings |= {"model": model.name, "data": splits.settings, "versions": versions()}
+    settings["set_aside"] = dict(splits.problems[["file", "reason"]].to_numpy().tolist())
     return Run(model, history, seconds, settings, splits.spec)
 
 # %% ../nbs/08_train.ipynb #618a7db8

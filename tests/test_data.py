@@ -1,14 +1,7 @@
 """Batches: the right pixels with the right labels, by number, from one table that all share."""
 
 import json
-import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
-import textwrap
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +13,12 @@ import tensorflow as tf
 from oddities import WHOLE_PNG, write_folder, write_oddities
 from PIL import Image
 
-from imgrec import packed
 from imgrec.augment import Augment
 from imgrec.batches import Part, numbered_steps
 from imgrec.catalog import Catalog
 from imgrec.core import CatalogError, DataError, ImageSpec, ImgrecError, OptionError, SpecError
 from imgrec.data import as_splits, from_datasets, load
 from imgrec.images import Limits
-from imgrec.packed import pack
 
 CLASSES = ("cat", "dog", "fox")
 
@@ -319,206 +310,6 @@ def test_what_a_scan_refused_is_not_used_even_if_it_was_split_before(folder):
     splits = load(catalog, image_size=8)
     assert splits.problems["file"].tolist() == ["cat/large.png"]
     assert "cat/large.png" not in files_of(splits) and len(files_of(splits)) == 24
-
-
-# The packed table
-
-
-def inode(packed_splits):
-    "Which file a table is mapped from."
-    return Path(packed_splits.packed.pixels.filename).stat().st_ino
-
-
-def test_decoded_pictures_are_used_again_until_something_changes(folder, monkeypatch):
-    catalog = Catalog.from_folder(folder).split()
-    first = load(catalog, image_size=8)
-    decoded = []
-    monkeypatch.setattr(packed, "read_row", lambda *args: decoded.append(args) or (1 / 0))
-    for same in ({"batch_size": 3}, {"augment": "none"}, {"seed": 4}, {"label_mode": "int"}):
-        assert inode(load(catalog, image_size=8, **same)) == inode(first)
-    assert inode(load(Catalog.from_folder(folder).split(seed=8), image_size=8)) == inode(first)
-    assert not decoded
-    for other in ({"image_size": 9}, {"channels": 1}, {"resize": "pad"}):
-        with pytest.raises(ZeroDivisionError):
-            load(catalog, **({"image_size": 8} | other))
-    Image.new("RGB", (9, 7), "white").save(folder / "cat" / "0.png")
-    with pytest.raises(ZeroDivisionError):
-        load(catalog, image_size=8)
-
-
-def test_a_changed_picture_is_seen(folder):
-    catalog = Catalog.from_folder(folder)
-    assert pack(catalog, (4, 4, 3)).pixels[0].max() < 255
-    Image.new("RGB", (9, 7), "white").save(folder / "cat" / "0.png")
-    assert pack(catalog, (4, 4, 3)).pixels[0].min() == 255
-
-
-def test_what_is_written_into_the_table_stays_in_this_process(folder):
-    catalog = Catalog.from_folder(folder)
-    for _ in range(2):  # the first is made, the second found
-        pack(catalog, (4, 4, 3)).pixels[...] = 0
-        assert pack(catalog, (4, 4, 3)).pixels.max() > 0
-
-
-def test_a_damaged_cache_is_made_anew(folder, tmp_path):
-    catalog = Catalog.from_folder(folder)
-    whole = pack(catalog, (4, 4, 3)).pixels.copy()
-    (index,) = tmp_path.glob("cache/packed/*/index.json")
-    pixels = index.with_name("pixels.u8")
-    for damage in (
-        pixels.unlink,
-        lambda: os.truncate(pixels, 100),
-        lambda: index.write_text('{"shape": [24'),
-        lambda: index.write_text("{}"),
-        index.unlink,
-    ):
-        damage()
-        assert (pack(catalog, (4, 4, 3)).pixels == whole).all()
-        assert pixels.stat().st_size == whole.size
-
-
-def test_a_file_that_could_not_be_read_today_is_tried_again_tomorrow(folder, monkeypatch):
-    catalog = Catalog.from_folder(folder)
-    real = Path.read_bytes
-
-    def hung(path):
-        if path.name == "3.png":
-            raise OSError(5, "Input/output error")
-        return real(path)
-
-    monkeypatch.setattr(Path, "read_bytes", hung)
-    assert pack(catalog, (4, 4, 3)).reasons[3] == "unreadable: Input/output error"
-    monkeypatch.undo()
-    monkeypatch.setenv("IMGREC_CACHE", str(folder.parent / "cache"))
-    assert pack(catalog, (4, 4, 3)).ok.all()
-
-
-def test_an_error_while_packing_leaves_nothing_behind(folder, tmp_path, monkeypatch):
-    catalog = Catalog.from_folder(folder)
-    monkeypatch.setattr(packed, "read_row", lambda *args: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        pack(catalog, (4, 4, 3))
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-
-
-@pytest.mark.parametrize("place", ["a file", "/proc/nobody/may/write/here"])
-def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path, monkeypatch, place):
-    (tmp_path / "a file").touch()
-    monkeypatch.setenv("IMGREC_CACHE", str(tmp_path / place))
-    with pytest.raises(DataError, match=f"{place}.*set IMGREC_CACHE to a folder"):
-        pack(Catalog.from_folder(folder), (4, 4, 3))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    "A file system of one megabyte."
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-@pytest.mark.parametrize("left", [None, 24 * 64 * 64 * 3 + 100])
-def test_a_full_disk_is_a_clear_error_and_leaves_no_partial_file(
-    folder, small_disk, monkeypatch, left
-):
-    monkeypatch.setenv("IMGREC_CACHE", str(small_disk))
-    catalog = Catalog.from_folder(folder)
-    kept = pack(catalog, (8, 8, 3))
-    before = {path for path in small_disk.rglob("*") if path.is_file()}
-    shape = (256, 256, 3)
-    if left is not None:  # room for the table, to the page, and none for its index
-        shape = (64, 64, 3)
-        pages = shutil.disk_usage(small_disk).free // 4096 - -(-(left - 100) // 4096)
-        (small_disk / "ballast").write_bytes(bytes(4096 * pages))
-        before.add(small_disk / "ballast")
-    with pytest.raises(DataError, match=r"need \d\.\d MB in .*disk.*(are free|No space left)"):
-        pack(catalog, shape)
-    left_over = {path for path in small_disk.rglob("*") if path.is_file()} - before
-    assert not [path for path in left_over if path.name != "pixels.u8"]
-    again = pack(catalog, (8, 8, 3))
-    assert (again.pixels == kept.pixels).all()
-
-
-def child(program, *arguments):
-    "Start a Python process that runs a program."
-    source = textwrap.dedent(program)
-    command = [sys.executable, "-c", source, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
-def test_a_killed_packing_leaves_nothing_that_is_trusted(folder, tmp_path):
-    program = """
-        import sys, time
-        import imgrec
-        from imgrec import packed
-        from imgrec.catalog import Catalog, read_row
-
-        def slowly(catalog, row, size):
-            if row == 20:
-                print("in the middle", flush=True)
-                time.sleep(60)
-            return read_row(catalog, row, size)
-
-        packed.read_row = slowly
-        packed.pack(Catalog.from_folder(sys.argv[1]), (4, 4, 3))
-    """
-    process = child(program, folder)
-    assert process.stdout.readline() == "in the middle\n"
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not list((tmp_path / "cache").rglob("index.json"))
-    table = pack(Catalog.from_folder(folder), (4, 4, 3))
-    assert table.ok.all() and (table.pixels.max(axis=(1, 2, 3)) > 0).all()
-
-
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux tells")
-def test_the_table_is_shared_and_not_copied_into_private_memory(folder):
-    program = """
-        import re
-        from pathlib import Path
-        import imgrec
-        import numpy as np, pandas as pd
-        from imgrec import packed
-        from imgrec.catalog import Catalog
-        from imgrec.data import load
-
-        def private():
-            rollup = Path("/proc/self/smaps_rollup").read_text()
-            return int(re.search(r"Anonymous: +(\\d+)", rollup)[1]) / 1024
-
-        def passes(splits):
-            for part in (splits.train, splits.valid, splits.ordered("train")):
-                for _ in range(2):
-                    list(part.take(3))
-
-        picture = np.full((96, 96, 3), 7, np.uint8)
-        packed.read_row = lambda catalog, row, size: picture
-        rows = {"file": map(str, range(5_000)), "label": ["a", "b"] * 2_500}
-        catalog = Catalog.from_table(pd.DataFrame(rows)).split()
-        passes(load(catalog.sample(50), image_size=96, batch_size=8))
-        before = private()
-        splits = load(catalog, image_size=96, batch_size=8)
-        passes(splits)
-        passes(splits.with_options(batch_size=4))
-        print(splits.packed.pixels.nbytes / 2**20, private() - before)
-    """
-    output, _ = child(program).communicate()
-    table, grown = map(float, output.split()[-2:])
-    assert table > 130
-    assert grown < table / 2, "a copy would be all of it"
-
-
-def test_several_may_pack_the_same_pictures_at_once(folder, tmp_path):
-    catalog = Catalog.from_folder(folder)
-    with ThreadPoolExecutor(4) as pool:
-        tables = list(pool.map(lambda _: pack(catalog, (4, 4, 3)).pixels.copy(), range(4)))
-    assert all((table == tables[0]).all() and table.max() > 0 for table in tables)
-    assert len(list((tmp_path / "cache" / "packed").rglob("*.*"))) == 2  # no leftovers
 
 
 # Pipelines and arrays of one's own
