@@ -17,6 +17,7 @@ from PIL import Image
 from project import MEASURED
 from typer.testing import CliRunner, Result
 
+from imgrec.cache import fill_table
 from imgrec.cli import app
 from imgrec.core import MissingFileError
 from imgrec.datasets import digits
@@ -67,6 +68,7 @@ LIGHT = """
 import sys, time
 started = time.perf_counter()
 from typer.testing import CliRunner
+from imgrec.cache import fill_table
 from imgrec.cli import app
 result = CliRunner().invoke(app, ["--help"])
 assert result.exit_code == 0, result.output
@@ -387,3 +389,20 @@ def test_a_scan_says_what_is_too_little_for_training(tmp_path, folder):
     shutil.copy(next((folder / "straight").glob("*.png")), root / "straight")
     text = run("scan", root).stdout
     assert "Before training: Class 'straight' has 1 picture" in text and "Next:" not in text
+
+
+def test_the_cache_is_listed_verified_and_emptied(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMGREC_CACHE", str(tmp_path / "cache"))
+    assert "0.00 of" in run("cache").output
+    for number in range(2):
+        place = tmp_path / "cache" / "packed" / f"{number}abc"
+        fill_table(place, (4, 250_000), lambda rows, table: [""] * len(rows), f"pets {number}")
+    listed = run("cache").output
+    assert "pets 0" in listed and "pets 1" in listed and listed.count("1.0") == 2
+    with (tmp_path / "cache" / "packed" / "1abc" / "pixels.u8").open("r+b") as file:
+        file.write(b"rot")
+    assert "1 blocks changed: remove it" in run("cache", "--verify").output
+    assert "Removed 1 tables: 1.0 MB" in run("cache", "--remove", "1").output
+    assert "no table begins so" in run("cache", "--remove", "1", status=1).output
+    run("cache", "--remove", "all")
+    assert not list((tmp_path / "cache" / "packed").glob("*/*"))
