@@ -50,7 +50,7 @@ def pixels(
         raise DataError(f"Pixels must be in 0 to 255, received {low:g} to {high:g}.{hint}")
     return np.rint(x).astype(np.uint8)
 
-# %% ../nbs/01j_arrays.ipynb #90e89262
+# %% ../nbs/01j_arrays.ipynb #424f33fb
 def _label_array(y: Any) -> np.ndarray:
     "Labels as an array; sets of different sizes, or words, as an array of objects."
     try:
@@ -63,10 +63,11 @@ def _label_array(y: Any) -> np.ndarray:
 
 def _words(y: np.ndarray) -> tuple[list, list[str]]:
     "Labels that are words already, and the words that occur."
-    labels = [label_of(value) for value in y]
-    if None in labels:
-        row = labels.index(None)
-        raise CatalogError(f"Row {row} has no label. Drop the row, or give it one.")
+    labels = []
+    for row, value in enumerate(y):
+        if (label := label_of(value)) is None:
+            raise CatalogError(f"Row {row} has no label. Drop the row, or give it one.")
+        labels.append(label)
     found = {word for label in labels for word in ([label] if isinstance(label, str) else label)}
     return labels, sorted(found)
 

@@ -119,7 +119,7 @@ def _label_for(table: pd.DataFrame, label: Any, class_names: Sequence[str]) -> A
         raise CatalogError(f"Expected one class, as all pictures have here; received {label!r}.")
     return words[0]
 
-# %% ../nbs/01f_cleaning.ipynb #5cb7a0a2
+# %% ../nbs/01f_cleaning.ipynb #ae4afd62
 def _note(corrections: "Corrections", entry: Entry) -> None:
     "Add an entry with its time."
     stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}
@@ -149,7 +149,7 @@ def _drop_or_restore(corrections: "Corrections", what: str, files: list[str], no
     if changed:
         _note(corrections, {"what": what, "files": changed, "note": note})
 
-
+# %% ../nbs/01f_cleaning.ipynb #c1c995b7
 def _undo(corrections: "Corrections", table: pd.DataFrame) -> pd.DataFrame:
     "Note that the last entry does not count; the table without it."
     active = _active(corrections.entries)

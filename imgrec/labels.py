@@ -18,7 +18,7 @@ import pandas as pd
 from .core import CatalogError, ImageFolderError, OptionError
 from .sources import PARTS, Listing, class_order, problem_rows, text_column, walk_folder
 
-# %% ../nbs/01e_labels.ipynb #c6ea9621
+# %% ../nbs/01e_labels.ipynb #dbeb2b22
 def word_of(
     value: Any,  # One value of a table
 ) -> str:  # Empty where there is none
@@ -41,18 +41,18 @@ def label_of(
         return None if "" in words else tuple(sorted(words))
     return word_of(value) or None
 
-
+# %% ../nbs/01e_labels.ipynb #cfcec550
 def label_column(
     labels: Iterable[str | tuple[str, ...]],  # What `label_of` gave
 ) -> pd.Series:  # Of words; or of tuples, if one label is a tuple
     "Labels as a column; equal ones share one object."
     labels = list(labels)
-    if not any(isinstance(label, tuple) for label in labels):
-        return text_column(labels)
-    shared: dict[str | tuple[str, ...], tuple[str, ...]] = {}
-    for label in labels:
-        shared.setdefault(label, label if isinstance(label, tuple) else (label,))
-    return pd.Series([shared[label] for label in labels], dtype=object)
+    words = [label for label in labels if isinstance(label, str)]
+    if len(words) == len(labels):
+        return text_column(words)
+    tuples = (label if isinstance(label, tuple) else (label,) for label in labels)
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+    return pd.Series([shared.setdefault(label, label) for label in tuples], dtype=object)
 
 # %% ../nbs/01e_labels.ipynb #a8023843
 OWN_COLUMNS = tuple(
@@ -120,7 +120,7 @@ def _asked(rule: Callable[[str], Any], name: str) -> Facts:
             "give None for a file without a label."
         ) from error
 
-# %% ../nbs/01e_labels.ipynb #d9f52116
+# %% ../nbs/01e_labels.ipynb #1ea3d3e5
 def list_files(
     root: str | Path,  # A folder; files may lie deeper
     label: str | re.Pattern[str] | Callable[[str], Any],  # Pattern, or function
@@ -144,5 +144,5 @@ def list_files(
     for name, values in zip(columns, others, strict=True):
         known = (value or "" for value in values)
         table[name] = part_column(known) if name == "split" else text_column(known)
-    names = class_order(table["label"].explode().dropna(), class_names)
-    return Listing(table, names, problem_rows([*tree.problems, *bare]))
+    classes = class_order(table["label"].explode().dropna(), class_names)
+    return Listing(table, classes, problem_rows([*tree.problems, *bare]))

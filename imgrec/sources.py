@@ -35,7 +35,7 @@ class Listing:
         counts = f"{len(self.table)} pictures, {len(self.class_names)} classes"
         return f"Listing: {counts}, {len(self.problems)} left out (see .problems)"
 
-# %% ../nbs/01a_sources.ipynb #ccdf66e0
+# %% ../nbs/01a_sources.ipynb #200a8a25
 Made = TypeVar("Made", pd.Series, pd.DataFrame)
 
 
@@ -51,7 +51,7 @@ def with_odd_names(
 
 
 def text_column(
-    words: Iterable[str],  # Such as names of files, perhaps with surrogates for odd bytes
+    words: Iterable[str | None],  # Such as names of files, perhaps with surrogates; None: missing
 ) -> pd.Series:  # Of text, with an index from 0
     "Words as a column of text, whatever bytes they stand for."
     words = list(words)
@@ -213,7 +213,7 @@ def _part_folders(root: Path, tree: FolderTree, rule: str, split_folders: bool) 
         )
     return parts if split_folders else {}
 
-# %% ../nbs/01a_sources.ipynb #eaeb7f25
+# %% ../nbs/01a_sources.ipynb #7ed9291b
 def _empty_folders(tree: FolderTree, holding: Iterable[str], rule: str, levels: int) -> list[str]:
     "Folders that should hold pictures and do not; `holding` are those with files in them."
     full = set()
@@ -223,11 +223,11 @@ def _empty_folders(tree: FolderTree, holding: Iterable[str], rule: str, levels: 
             folder = folder.rpartition("/")[0]
     names = [name for name in [*tree.folders.values(), *tree.refused] if name]
     above = {name.rpartition("/")[0] for name in names}
+    leaves = {name for name in names if name not in above}
     if rule == "top":
-        expected = [name for name in names if name.count("/") <= levels]
-    else:
-        expected = [name for name in names if name not in above]
-    return sorted(set(expected) - full)
+        deep = {name for name in names if name.count("/") >= levels}
+        leaves = {name for name in deep if name.count("/") == levels} | (leaves - deep)
+    return sorted(leaves - full)
 
 
 def _refuse_empty(root: Path, tree: FolderTree, folder: str, label: str) -> None:
@@ -239,8 +239,8 @@ def _refuse_empty(root: Path, tree: FolderTree, folder: str, label: str) -> None
     else:
         why = "the folder is empty"
     raise ImageFolderError(
-        f"Class {label!r} has no pictures: {root / folder}: {why}. Put pictures there, remove the "
-        "folder, or say allow_empty=True."
+        f"Class {label or folder!r} has no pictures: {root / folder}: {why}. Put pictures there, "
+        "remove the folder, or say allow_empty=True."
     )
 
 # %% ../nbs/01a_sources.ipynb #c7670db8
@@ -270,12 +270,16 @@ def class_order(
         )
     return names
 
-# %% ../nbs/01a_sources.ipynb #0fba02b0
+# %% ../nbs/01a_sources.ipynb #53a39245
+def _class_of(folder: str, rule: str, levels: int) -> str:
+    "The class of the files in a folder; empty for one above all classes."
+    return LABEL_RULES[rule](folder.partition("/")[2] if levels else folder)
+
+
 def _folder_labels(tree: FolderTree, rule: str, levels: int) -> dict[str, str]:
     "Folders that hold files, and the class of these; without those above all classes."
     folders = sorted({file.rpartition("/")[0] for file in tree.files})
-    inner = {folder: folder.partition("/")[2] if levels else folder for folder in folders}
-    return {folder: LABEL_RULES[rule](name) for folder, name in inner.items() if name}
+    return {folder: name for folder in folders if (name := _class_of(folder, rule, levels))}
 
 
 def _folder_table(tree: FolderTree, labels: dict[str, str], parts: dict[str, str]) -> pd.DataFrame:
@@ -289,7 +293,7 @@ def _folder_table(tree: FolderTree, labels: dict[str, str], parts: dict[str, str
         table["split"] = text_column(parts[file.partition("/")[0]] for file, _ in kept)
     return table
 
-# %% ../nbs/01a_sources.ipynb #d4143758
+# %% ../nbs/01a_sources.ipynb #6f288592
 def list_folder(
     root: str | Path,  # A folder with one sub-folder per class
     label: str = "top",  # Which folder is the class: "top", "parent" or "path"
@@ -308,11 +312,11 @@ def list_folder(
     levels = 1 if parts else 0
     labels = _folder_labels(tree, label, levels)
     empty = _empty_folders(tree, labels, label, levels)
-    lost = {folder: LABEL_RULES[label](folder.split("/", levels)[-1]) for folder in empty}
-    for folder in empty if not allow_empty else ():
-        _refuse_empty(root, tree, folder, lost[folder])
-    names = class_order([*labels.values(), *lost.values()], class_names)
-    absent = [name for name in names if name not in {*labels.values(), *lost.values()}]
+    if empty and not allow_empty:
+        _refuse_empty(root, tree, empty[0], _class_of(empty[0], label, levels))
+    found = {*labels.values(), *(_class_of(folder, label, levels) for folder in empty)} - {""}
+    names = class_order(found, class_names)
+    absent = [name for name in names if name not in found]
     if absent and not allow_empty:
         raise CatalogError(
             f"class_names has {absent[0]!r}, and no folder in {root} is called so. It has: "

@@ -26,7 +26,7 @@ from imgrec.sources import (
     with_odd_names,
 )
 
-# %% ../nbs/01i_tables.ipynb #487d3fa2
+# %% ../nbs/01i_tables.ipynb #89e231d1
 def _csv(path: Path) -> pd.DataFrame:
     "A CSV or TSV file, every value as the word that stands there."
     with path.open("rb") as file:
@@ -46,18 +46,18 @@ def read_table(
 ) -> pd.DataFrame:  # Of CSV and TSV, every value as the word that stands in the file
     "Read a table of labels; an error for a file that is missing or no table."
     path = Path(path)
+    if not path.exists():
+        raise MissingFileError(f"{path} does not exist. Expected a table of labels.")
     try:
         if path.suffix == ".parquet":
             optional("pyarrow", "parquet")
             return pd.read_parquet(path)
         return with_odd_names(lambda: _csv(path))
-    except FileNotFoundError as error:
-        raise MissingFileError(f"{path} does not exist. Expected a table of labels.") from error
     except (OSError, ValueError) as error:
         kind = "Parquet" if path.suffix == ".parquet" else "CSV"
         raise CatalogError(f"{path} is not a table in {kind}: {error}.") from error
 
-# %% ../nbs/01i_tables.ipynb #5c1d33c9
+# %% ../nbs/01i_tables.ipynb #55aca30b
 def _pieces(cell: str, separator: str) -> list[str] | None:
     "The words in a cell; None for an empty one."
     return [word for word in map(str.strip, cell.split(separator)) if word] or None
@@ -67,7 +67,8 @@ def _flag_labels(frame: pd.DataFrame, columns: Sequence[str]) -> list[Any]:
     "The labels that columns of 0 and 1 stand for; None where a cell is empty."
     values = frame[list(columns)]
     numbers = values.apply(pd.to_numeric, errors="coerce").astype(float).to_numpy()
-    empty = (values.isna() | values.eq("")).to_numpy()
+    empty = (values.isna() | (values == "")).to_numpy()
+    holes = np.any(empty, axis=1).tolist()
     strange = np.argwhere(~np.isin(numbers, (0, 1)) & ~empty)
     if len(strange):
         row, column = strange[0]
@@ -78,7 +79,7 @@ def _flag_labels(frame: pd.DataFrame, columns: Sequence[str]) -> list[Any]:
     flags, places = np.unique(numbers == 1, axis=0, return_inverse=True)
     names = np.array(columns, dtype=object)
     sets: list[Any] = [tuple(sorted(names[row])) for row in flags]
-    labels = [None if hole else sets[i] for i, hole in zip(places, empty.any(axis=1), strict=True)]
+    labels = [None if hole else sets[i] for i, hole in zip(places, holes, strict=True)]
     single = all(label is None or len(label) == 1 for label in labels)
     return [label[0] if single and label else label for label in labels]
 
@@ -137,11 +138,11 @@ def _file_names(values: pd.Series, root: str | Path, outside: bool) -> list[str]
             )
     return names
 
-# %% ../nbs/01i_tables.ipynb #addb0f31
+# %% ../nbs/01i_tables.ipynb #af6d32cd
 Problems = list[tuple[str, str]]  # files and reasons
 
 
-def _once(table: pd.DataFrame, rows: pd.Index) -> tuple[pd.DataFrame, Problems]:
+def _once(table: pd.DataFrame, rows: list[Any]) -> tuple[pd.DataFrame, Problems]:
     "Each file once; a `CatalogError` for one with different values."
     again = table[table["file"].duplicated(keep=False)]
     if not len(again):
@@ -150,12 +151,13 @@ def _once(table: pd.DataFrame, rows: pd.Index) -> tuple[pd.DataFrame, Problems]:
     different = facts.drop_duplicates().sort_values("file", kind="stable")
     different = different[different["file"].duplicated(keep=False)]
     if len(different):
-        first, second = different.index[:2]
-        column = next(c for c in facts if facts.at[first, c] != facts.at[second, c])
+        one, other = different.head(2).to_dict("records")
+        first, second = (rows[place] for place in different.index[:2].tolist())
+        column = next(name for name in one if one[name] != other[name])
         raise CatalogError(
-            f"Listed more than once, first {table.at[first, 'file']!r}: its {column} is "
-            f"{facts.at[first, column]} in row {rows[first]} and {facts.at[second, column]} in row "
-            f"{rows[second]}. Keep one row a file; several labels stand together in a cell."
+            f"Listed more than once, first {one['file']}: its {column} is {one[column]} in row "
+            f"{first} and {other[column]} in row {second}. Keep one row a file; several labels "
+            "stand together in a cell."
         )
     double = table["file"].duplicated()
     return table[~double], [(file, "listed twice") for file in table["file"][double]]
@@ -229,7 +231,7 @@ def _further(frame: pd.DataFrame, used: Sequence[Any], keep: Sequence[Any] | Non
     kept = frame[wanted].reset_index(drop=True)
     return kept.assign(split=part_column(kept["split"])) if "split" in kept else kept
 
-# %% ../nbs/01i_tables.ipynb #2209ee9e
+# %% ../nbs/01i_tables.ipynb #c413ec78
 def list_table(
     frame: pd.DataFrame,  # One row a picture
     file: str = "file",  # Column with the files
@@ -248,10 +250,10 @@ def list_table(
     labels = _fill_missing(_labels(frame, label, separator), frame.index, missing)
     table = pd.DataFrame({"file": text_column(names), "label": pd.Series(labels, dtype=object)})
     bare = [(name, "no label") for name, one in zip(names, labels, strict=True) if one is None]
-    table, again = _once(table.join(further)[table["label"].notna()], frame.index)
+    table, again = _once(table.join(further)[table["label"].notna()], list(frame.index))
     gone = [] if root is None else _disk_problems(table["file"], Path(root), outside)
     left = table[~table["file"].isin([name for name, _ in gone])].reset_index(drop=True)
-    _refuse_lost(table, left, gone, root)
+    _refuse_lost(table, left, gone, Path(root or "."))
     order = columns if class_names is None and not isinstance(label, str) else class_names
     classes = class_order(table["label"].explode().dropna(), order)
     left["label"] = label_column(left["label"])
