@@ -231,7 +231,7 @@ def _further(frame: pd.DataFrame, used: Sequence[Any], keep: Sequence[Any] | Non
     kept = frame[wanted].reset_index(drop=True)
     return kept.assign(split=part_column(kept["split"])) if "split" in kept else kept
 
-# %% ../nbs/01i_tables.ipynb #c413ec78
+# %% ../nbs/01i_tables.ipynb #37854e69
 def list_table(
     frame: pd.DataFrame,  # One row a picture
     file: str = "file",  # Column with the files
@@ -251,7 +251,7 @@ def list_table(
     table = pd.DataFrame({"file": text_column(names), "label": pd.Series(labels, dtype=object)})
     bare = [(name, "no label") for name, one in zip(names, labels, strict=True) if one is None]
     table, again = _once(table.join(further)[table["label"].notna()], list(frame.index))
-    gone = [] if root is None else _disk_problems(table["file"], Path(root), outside)
+    gone = [] if root is None else _disk_problems(table["file"].tolist(), Path(root), outside)
     left = table[~table["file"].isin([name for name, _ in gone])].reset_index(drop=True)
     _refuse_lost(table, left, gone, Path(root or "."))
     order = columns if class_names is None and not isinstance(label, str) else class_names
