@@ -1,39 +1,51 @@
 """One picture: whatever a file holds, it is read as a person sees it or refused with its reason."""
 
+import io
 import os
 import struct
 import threading
 
 import numpy as np
 import pytest
+import pyvips
+import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oddities import (
+    GREY,
     NOT_PICTURES,
+    PICTURE,
     SCENE,
     WHOLE_PNG,
+    changed,
     chunk,
     encoded,
     photo,
     png,
+    rotten,
     tiff,
+    webp_bomb,
+    with_alpha,
+    write_odd_folder,
     write_oddities,
 )
-from PIL import Image
+from PIL import Image, ImageFile
+from skimage import data as photos
 
 from imgrec.core import OptionError, PictureError
 from imgrec.images import (
     FORMATS,
+    REASONS,
     RESIZE_RULES,
     Limits,
     check_image,
+    decode_image,
+    picture_bytes,
     read_image,
     resize_image,
     to_channels,
 )
 
-PICTURE = Image.fromarray(SCENE)
-GREY = np.repeat(np.asarray(PICTURE.convert("L"))[..., None], 3, axis=-1)
 WHITE = [255, 255, 255]
 
 
@@ -60,12 +72,197 @@ def test_a_photo_stands_upright_however_the_camera_was_held(file, fmt, orientati
     assert (verdict.height, verdict.width) == (24, 40)
 
 
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_scaled_decoding_shows_the_same_scene_and_is_large_enough(file, orientation):
+def test_an_odd_folder_is_read_as_designed(tmp_path):
+    many = write_odd_folder(tmp_path)
+    assert len(many) > 80
+    for name, odd in many.items():
+        verdict = check_image(tmp_path / name)
+        if odd.reason:
+            assert not verdict.ok and verdict.reason.startswith(odd.reason), (name, verdict)
+        else:
+            assert verdict.ok and verdict.note.startswith(odd.note), (name, verdict)
+            assert off(tmp_path / name, odd.pixels) <= odd.off, name
+        assert verdict.ok or verdict.reason.startswith(REASONS), (name, verdict)
+
+
+# ---- against another library
+
+
+def by_vips(content):
+    "What libvips shows of a file: upright, on white, 8 bit."
+    image = pyvips.Image.new_from_buffer(content, "").autorot()
+    if image.interpretation == "cmyk":  # without a colour profile: what no ink covers is seen
+        inks = image.numpy().astype(float)
+        return (255 - inks[..., :3]) * (255 - inks[..., 3:]) / 255
+    if image.interpretation in ("grey16", "rgb16", "b-w"):
+        image = image.colourspace("srgb")
+    image = image.cast("uchar")
+    if image.hasalpha():
+        image = image.flatten(background=[255] * (image.bands - 1))
+    pixels = image.numpy().reshape(image.height, image.width, -1)
+    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+
+
+REAL = Image.fromarray(photos.coffee()).resize((150, 100))
+SLOPE = Image.fromarray(np.tile(np.linspace(0, 255, 150).astype(np.uint8), (100, 1)))
+SEE_THROUGH = REAL.copy()
+SEE_THROUGH.putalpha(SLOPE)
+SIXTEEN = Image.fromarray(np.asarray(REAL.convert("L")).astype(np.uint16) * 257)
+SIXTEEN_RGB = (np.asarray(REAL)[0].astype(np.uint16) * 257 + 3).astype(">u2").tobytes()
+
+
+def held(orientation, fmt="JPEG"):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(REAL, fmt, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        *((f"orientation {turn}", held(turn)) for turn in range(1, 9)),
+        ("orientation of a PNG", held(6, "PNG")),
+        ("orientation of a WebP", held(8, "WEBP")),
+        ("orientation of a TIFF", held(5, "TIFF")),
+        ("transparency", encoded(SEE_THROUGH, "PNG")),
+        ("transparency of a WebP", encoded(SEE_THROUGH, "WEBP", lossless=True)),
+        ("transparency of a GIF", encoded(with_alpha(PICTURE), "GIF")),
+        ("transparent grey (LA)", encoded(SEE_THROUGH.convert("LA"), "PNG")),
+        ("16 bit", encoded(SIXTEEN, "PNG")),
+        ("16 bit TIFF", encoded(SIXTEEN, "TIFF")),
+        ("16 bit RGB", png(150, 24, 16, 2, SIXTEEN_RGB)),
+        ("CMYK", encoded(REAL.convert("CMYK"), "JPEG", quality=90)),
+        ("CMYK, as scanners write", encoded(REAL.convert("CMYK"), "JPEG", subsampling=0)),
+        ("CMYK TIFF", encoded(REAL.convert("CMYK"), "TIFF")),
+        ("palette", encoded(REAL.quantize(200), "PNG")),
+        ("palette of a GIF", encoded(REAL.quantize(200), "GIF")),
+        ("1 bit", encoded(REAL.convert("1"), "PNG")),
+        ("1 bit TIFF", encoded(REAL.convert("1"), "TIFF")),
+        ("grey", encoded(REAL.convert("L"), "JPEG")),
+        ("progressive", encoded(REAL, "JPEG", progressive=True)),
+        ("first frame", encoded(REAL, "GIF", save_all=True, append_images=[REAL.rotate(90)])),
+        ("first page", encoded(REAL, "TIFF", save_all=True, append_images=[REAL.rotate(90)])),
+    ],
+)
+def test_a_picture_is_what_another_library_shows(file, kind, content):
+    file.write_bytes(content)
+    assert off(file, by_vips(content)) <= 1, kind
+
+
+# ---- JPEG: what libjpeg warns about, and smaller scales
+
+
+def said(content):
+    "The verdict on a file's content: its reason, or its note."
+    try:
+        return decode_image(content)[1].note
+    except PictureError as reason:
+        return str(reason)
+
+
+LARGE = encoded(Image.fromarray(photos.astronaut()).resize((200, 160)), "JPEG", quality=90)
+
+
+@pytest.mark.parametrize("length", [1, 40])
+def test_a_jpeg_that_other_readers_mend_in_silence_is_damaged(length):
+    found = [said(rotten(LARGE, place / 20, length)) for place in range(2, 20)]
+    assert sum(reason.startswith("damaged") for reason in found) >= len(found) // 2
+    assert all(reason == "" or reason.startswith(REASONS) for reason in found)
+
+
+def test_most_lost_sectors_are_noticed():
+    start = LARGE.index(b"\xff\xda") + 14
+    places = range(start, len(LARGE) - 512, 512)
+    found = [said(LARGE[:place] + bytes(512) + LARGE[place + 512 :]) for place in places]
+    assert sum(reason.startswith("damaged") for reason in found) >= len(found) / 2
+
+
+ODD_HEADERS = {
+    "JFIF revision": changed(LARGE, b"JFIF", 5, 2),
+    "SOS parameters": changed(LARGE, b"\xff\xda", 12, 5),
+    "ICC marker": LARGE[:2] + b"\xff\xe2\0\x14ICC_PROFILE\0\5\2abcd" + LARGE[2:],
+    "Adobe": changed(encoded(REAL.convert("CMYK"), "JPEG", subsampling=0), b"Adobe", 11, 9),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_HEADERS)
+def test_an_odd_header_is_a_note_and_hides_no_damage(kind):
+    content = ODD_HEADERS[kind]
+    with pytest.raises(ValueError, match=kind):
+        simplejpeg.decode_jpeg(content, "CMYK" if kind == "Adobe" else "RGB")
+    pixels, verdict = decode_image(content)
+    assert verdict.note.startswith("unusual header") and kind in verdict.note
+    np.testing.assert_array_equal(pixels, Image.open(io.BytesIO(content)).convert("RGB"))
+    hidden = [said(rotten(content, place / 20, 30)) for place in range(8, 20)]
+    assert any(reason.startswith("damaged") for reason in hidden)
+    shown = [said(rotten(LARGE, place / 20, 30)) for place in range(8, 20)]
+    if kind == "JFIF revision":  # of the same length, so the same bytes are damaged
+        assert [reason.startswith("damaged") for reason in shown] == [
+            reason.startswith("damaged") for reason in hidden
+        ]
+    assert said(content[:-900]) == "truncated"
+
+
+@pytest.mark.parametrize(("byte", "ok"), [(0, True), (255, True), (None, False)])
+def test_only_bytes_that_fill_up_may_be_left_over(byte, ok):
+    left = bytes(range(1, 100)) if byte is None else bytes([byte]) * 99
+    assert said(LARGE[:-2] + left + LARGE[-2:]).startswith("damaged") != ok
+
+
+def test_whatever_follows_the_end_of_a_jpeg_is_no_damage():
+    assert said(LARGE + b"what a camera left behind" * 99) == ""
+    assert said(LARGE + LARGE) == ""
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_cut_jpeg_is_truncated_wherever_it_is_cut(progressive):
+    whole = encoded(REAL, "JPEG", progressive=progressive)
+    assert {said(whole[:length]) for length in range(20, len(whole), 61)} == {"truncated"}
+    assert said(whole[: len(whole) // 2] + bytes(len(whole) // 2)) == "truncated"
+
+
+def test_chroma_that_one_decoder_does_not_know_is_left_to_the_other(file):
+    strange = changed(encoded(REAL, "JPEG", subsampling=0), b"\xff\xc0", 11, 0x31)
+    with pytest.raises(ValueError, match="subsampling"):
+        simplejpeg.decode_jpeg(strange)
+    file.write_bytes(strange)
+    expected = np.asarray(Image.open(io.BytesIO(strange)))
+    np.testing.assert_array_equal(read_image(file), expected)
+    np.testing.assert_array_equal(read_image(file, (10, 10)), expected)
+    assert said(strange[:-2000]) == "truncated"
+
+
+def test_a_notebook_that_lets_pillow_load_halves_changes_no_verdict(monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert said(LARGE[:-900]) == "truncated"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(24, 24), (50, 100), (200, 90), (384, 640), (999, 999)])
+def test_scaled_decoding_shows_the_same_scene_and_is_large_enough(file, orientation, size):
     file.write_bytes(photo(orientation=orientation, scale=16))
-    small = read_image(file, image_size=(24, 24))
-    assert small.shape == (48, 80, 3)  # an eighth of 384 x 640, and still larger than asked
+    small = read_image(file, image_size=size)
+    height, width, _ = small.shape
+    assert height >= min(size[0], 384) and width >= min(size[1], 640)
+    eighth = (height - 48 < size[0], width - 80 < size[1])  # one eighth less would not do
+    assert any(eighth) or height == 384
     assert np.abs(resize_image(small, (24, 40)).astype(float) - SCENE).mean() < 3
+    verdict = check_image(file)
+    assert (verdict.height, verdict.width) == (384, 640)
+
+
+@pytest.mark.parametrize("rule", ["stretch", "crop"])
+def test_scaled_decoding_changes_little(file, rule):
+    differences = []
+    for name in ("astronaut", "coffee", "chelsea", "camera"):
+        for quality in (50, 90):
+            picture = Image.fromarray(getattr(photos, name)()).convert("RGB")
+            file.write_bytes(encoded(picture, "JPEG", quality=quality))
+            full = read_image(file)
+            for size in [(48, 64), (128, 128), (224, 224)]:
+                small = resize_image(read_image(file, size), size, rule).astype(float)
+                differences.append(np.abs(small - resize_image(full, size, rule)).mean())
+    assert max(differences) < 6 and np.mean(differences) < 2.5
 
 
 def test_palettes_cmyk_grey_and_bits_look_as_they_should(file):
@@ -263,6 +460,38 @@ def test_limits_are_kept(file):
         read_image(file, limits=Limits(min_side=25))
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux")  # noqa: PTH110
+def test_a_large_webp_is_refused_before_its_frames_are_reserved(file):
+    def reserved():
+        with open("/proc/self/status") as status:  # noqa: PTH123
+            return int(next(line.split()[1] for line in status if line.startswith("VmPeak")))
+
+    file.write_bytes(webp_bomb(100))
+    assert check_image(file).ok
+    before = reserved()
+    file.write_bytes(webp_bomb(10_000))
+    assert check_image(file).reason == "too many pixels: 10000 x 10000"
+    assert reserved() - before < 100_000  # kilobytes; 800,000 otherwise
+
+
+def test_depth_and_transparency_take_a_few_bytes_a_pixel():
+    resource = pytest.importorskip("tracemalloc")
+    content = encoded(Image.fromarray(np.zeros((2000, 2000), np.uint16)), "PNG")
+    resource.start()
+    decode_image(content)
+    _, peak = resource.get_traced_memory()
+    resource.stop()
+    assert peak < 40_000_000  # ten bytes a pixel
+
+
+def test_every_reason_begins_with_a_word_of_the_list(tmp_path):
+    for name in write_oddities(tmp_path):
+        with pytest.raises(PictureError) as error:
+            decode_image(picture_bytes(tmp_path / name))
+        assert str(error.value).startswith(REASONS)
+    assert len(set(REASONS)) == len(REASONS)
+
+
 def test_a_huge_announcement_takes_no_memory(tmp_path):
     tracemalloc = pytest.importorskip("tracemalloc")
     (tmp_path / "bomb.png").write_bytes(NOT_PICTURES["bomb.png"][0])
@@ -300,7 +529,7 @@ def test_hostile_bytes_never_raise_and_the_verdict_is_what_reading_finds(
     try:
         shape = read_image(path).shape
     except PictureError:
-        assert not verdict.ok and verdict.reason
+        assert not verdict.ok and verdict.reason.startswith(REASONS)
     else:
         assert verdict.ok and shape == (verdict.height, verdict.width, 3)
 
