@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .arrays import pixels
 from .core import DataError, ImageFolderError, ImageSpec, MissingFileError, PictureError
 from .evaluate import PROBABILITY, predict_table
 from .images import read_image, resize_image, to_channels
-from .sources import SYSTEM_NAMES, pixels
+from .sources import SYSTEM_NAMES
 
 # %% ../nbs/11d_classifier.ipynb #bfbec723
 def _percent(share: float) -> str:

@@ -178,7 +178,7 @@ def _problems(catalog: Catalog | None, packed: Packed | Streamed | None) -> pd.D
     if catalog is None or packed is None:
         return pd.DataFrame(columns=["file", "label", "reason"])
     late = catalog.table[["file", "label"]].assign(reason=packed.reasons)
-    return pd.concat([catalog.problems, late[~packed.ok]]).drop_duplicates("file")
+    return pd.concat([catalog.set_aside, late[~packed.ok]]).drop_duplicates("file")
 
 
 def _describe(splits: Splits) -> str:

@@ -49,7 +49,7 @@ class Divided:
 def _divided(catalog: Catalog, split: Mapping[str, Any]) -> Catalog:
     "The pictures of a catalog that can be used, in their parts."
     whole = catalog.scan().split(**split)
-    if not len(whole.problems):
+    if not len(whole.set_aside):
         return whole
     return replace(whole, table=whole.table[whole.table["ok"]].reset_index(drop=True))
 

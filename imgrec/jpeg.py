@@ -83,33 +83,16 @@ def decode_jpeg(
     image_size: tuple[int, int] | None = None,  # `(height, width)` to keep at least; default: all
 ) -> tuple[np.ndarray, str]:  # `uint8`, `(height, width, 3)`, RGB in 0-255 as stored; a note
     "A JPEG's pixels; a `PictureError` with the reason where libjpeg warns that they are wrong."
-<<<<<<< .merge_file_ISGVK6
-    space, note = "CMYK" if image.mode == "CMYK" else "RGB", ""
-=======
     space = "CMYK" if image.mode == "CMYK" else "RGB"
->>>>>>> .merge_file_h6uFs0
     height, width = image_size or (0, 0)
     try:
         pixels = simplejpeg.decode_jpeg(data, space, min_height=height, min_width=width)
     except ValueError as error:
-<<<<<<< .merge_file_ISGVK6
-        if "subsampling" in str(error):
-            return np.asarray(image.convert("RGB")), ""
-        note = _note(str(error), data, space)
-        pixels = simplejpeg.decode_jpeg(
-            data, space, min_height=height, min_width=width, strict=False
-        )
-=======
         strange = "subsampling" in str(error)
         note = "" if strange else _note(str(error), data, space)
         return np.asarray(image.convert("RGB")), note
->>>>>>> .merge_file_h6uFs0
     if space == "CMYK":
         height, width, _ = pixels.shape
         inks = Image.frombuffer(space, (width, height), pixels, "raw", "CMYK;I", 0, 1)
         pixels = np.asarray(inks.convert("RGB"))
-<<<<<<< .merge_file_ISGVK6
-    return pixels, note
-=======
     return pixels, ""
->>>>>>> .merge_file_h6uFs0

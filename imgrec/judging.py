@@ -6,11 +6,7 @@
 __all__ = ['SCAN_COLUMNS', 'SIDE', 'Signature', 'IDLE', 'file_facts', 'small_picture', 'judge_file', 'encode_answer',
            'decode_answer', 'serve']
 
-<<<<<<< .merge_file_M8DP1U
-# %% ../nbs/01h_judging.ipynb #bb7897cb
-=======
-# %% ../nbs/01h_judging.ipynb #2a01cc7c
->>>>>>> .merge_file_Lehwa7
+# %% ../nbs/01h_judging.ipynb #a6fba840
 import hashlib
 import json
 import os
@@ -19,11 +15,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-<<<<<<< .merge_file_M8DP1U
-from dataclasses import astuple, fields
-=======
 from dataclasses import fields
->>>>>>> .merge_file_Lehwa7
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,11 +26,7 @@ from PIL import Image
 from .core import PictureError
 from .images import Limits, Verdict, decode_image, picture_bytes
 
-<<<<<<< .merge_file_M8DP1U
-# %% ../nbs/01h_judging.ipynb #518d1048
-=======
-# %% ../nbs/01h_judging.ipynb #76a3dbb9
->>>>>>> .merge_file_Lehwa7
+# %% ../nbs/01h_judging.ipynb #3c8affbe
 SCAN_COLUMNS = (*(f.name for f in fields(Verdict)), "bytes", "mtime_ns", "sha256", "brightness")
 SIDE = 64  # Pixels that the shorter side of the small picture has at least
 
@@ -63,11 +51,7 @@ def small_picture(
     times = min(pixels.shape[:2]) // SIDE
     return pixels if times < 2 else np.asarray(Image.fromarray(pixels).reduce(times))
 
-<<<<<<< .merge_file_M8DP1U
-# %% ../nbs/01h_judging.ipynb #c34114ea
-=======
-# %% ../nbs/01h_judging.ipynb #d842c632
->>>>>>> .merge_file_Lehwa7
+# %% ../nbs/01h_judging.ipynb #84fb430d
 def judge_file(
     path: str | Path,  # A file
     limits: Limits | None = None,  # Default: `Limits()`
@@ -80,27 +64,17 @@ def judge_file(
         sha256 = hashlib.sha256(data).hexdigest()
         pixels, verdict = decode_image(data, limits, image_size=(SIDE, SIDE))
         small = small_picture(pixels)
-<<<<<<< .merge_file_M8DP1U
-        brightness = float(np.asarray(Image.fromarray(small).convert("L")).mean())
-=======
         sums = small.sum(axis=0, dtype=np.uint32).sum(axis=0)  # of red, green and blue
         brightness = float(sums @ (0.299, 0.587, 0.114)) / (small.size / 3)  # ITU-R 601
->>>>>>> .merge_file_Lehwa7
     except PictureError as error:
         verdict = Verdict(False, str(error))
     except MemoryError:
         verdict = Verdict(False, "out of memory")
     if verdict.ok and signature:
         signed = bytes(signature(small))
-<<<<<<< .merge_file_M8DP1U
-    return *astuple(verdict), *facts, sha256, brightness, signed
-
-# %% ../nbs/01h_judging.ipynb #f46f7c3e
-=======
     return *vars(verdict).values(), *facts, sha256, brightness, signed
 
-# %% ../nbs/01h_judging.ipynb #6abef3c0
->>>>>>> .merge_file_Lehwa7
+# %% ../nbs/01h_judging.ipynb #90e47a07
 def encode_answer(
     file: str,  # As it was asked for
     values: tuple[Any, ...],  # What `judge_file` gave
@@ -122,11 +96,7 @@ def decode_answer(
     known = float("nan") if brightness is None else brightness
     return file, (*most, known, bytes.fromhex(signed))
 
-<<<<<<< .merge_file_M8DP1U
-# %% ../nbs/01h_judging.ipynb #c2d624b3
-=======
-# %% ../nbs/01h_judging.ipynb #a894a06a
->>>>>>> .merge_file_Lehwa7
+# %% ../nbs/01h_judging.ipynb #78906644
 def _alarm(seconds: float) -> None:
     "Have this process ended after so many seconds, whatever it does; 0 takes that back."
     if hasattr(signal, "setitimer"):
@@ -138,6 +108,7 @@ def _limit_memory(more: int | None) -> None:
     if sys.platform != "linux":
         return
     resource = import_module("resource")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash writes no file
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     if more is not None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -145,11 +116,7 @@ def _limit_memory(more: int | None) -> None:
         more = more if hard == resource.RLIM_INFINITY else min(more, hard)
     resource.setrlimit(resource.RLIMIT_AS, (hard if more is None else more, hard))
 
-<<<<<<< .merge_file_M8DP1U
-# %% ../nbs/01h_judging.ipynb #92e8d33f
-=======
-# %% ../nbs/01h_judging.ipynb #98cac68d
->>>>>>> .merge_file_Lehwa7
+# %% ../nbs/01h_judging.ipynb #eb43570c
 IDLE = 300.0  # Seconds without an order after which a process ends
 
 
@@ -172,11 +139,7 @@ def _answer(file: str, settings: dict[str, Any], signature: Signature | None) ->
     except Exception:
         return json.dumps({"error": traceback.format_exc()}).encode() + b"\n"
 
-<<<<<<< .merge_file_M8DP1U
-
-=======
-# %% ../nbs/01h_judging.ipynb #2d65a0f0
->>>>>>> .merge_file_Lehwa7
+# %% ../nbs/01h_judging.ipynb #23b5da96
 def serve() -> None:
     "Answer each file that is asked for on standard input by a line on standard output."
     answers, signature = os.dup(1), None

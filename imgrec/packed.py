@@ -21,9 +21,10 @@ import numpy as np
 import tensorflow as tf
 
 from .cache import TABLE_VERSION, fill_table, kept_table, make_room
-from .catalog import Catalog, pictures_fingerprint, read_row
+from .catalog import Catalog
 from .core import DataError, PictureError, cache_folder, unknown
 from .images import resize_image, to_channels
+from .pictures import pictures_fingerprint, read_row
 
 # %% ../nbs/04a_packed.ipynb #cdab60ca
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from .arrays import pixels
 from .core import DataError, ImageSpec
-from .sources import pixels
 
 # %% ../nbs/04c_pipelines.ipynb #7bb2cb3f
 def as_dataset(

@@ -41,7 +41,7 @@ def scan_text(
     lines = [f"{printable(folder)}: {len(good)} pictures, {len(catalog.class_names)} classes"]
     lines.append(text_table(["pictures", "class"], rows))
     lines += [f"Files: {_kinds(good)}"] if len(good) else []
-    bad = catalog.problems
+    bad = catalog.set_aside
     if len(bad):
         listed = bad[["reason", "file"]].head(at_most).to_numpy().tolist()
         lines += [f"Cannot be used: {len(bad)}", text_table(["reason", "file"], listed)]

@@ -5,11 +5,7 @@
 # %% auto #0
 __all__ = ['answers']
 
-<<<<<<< .merge_file_2NPDq7
-# %% ../nbs/01ha_processes.ipynb #10fb92f3
-=======
 # %% ../nbs/01ha_processes.ipynb #1aa14be8
->>>>>>> .merge_file_dfpuEA
 import json
 import os
 import queue
@@ -29,11 +25,7 @@ from .core import ImgrecError
 from .images import Verdict
 from .judging import encode_answer, file_facts
 
-<<<<<<< .merge_file_2NPDq7
-# %% ../nbs/01ha_processes.ipynb #d48ceff8
-=======
 # %% ../nbs/01ha_processes.ipynb #2d1f4bfb
->>>>>>> .merge_file_dfpuEA
 _PAUSE = 0.005  # Seconds between two looks at what a worker has answered
 _START = 60.0  # Seconds a worker may take to start
 
@@ -66,11 +58,7 @@ class _Worker:
             self.ready = bool(lines.pop(0))
         return lines
 
-<<<<<<< .merge_file_2NPDq7
-# %% ../nbs/01ha_processes.ipynb #28781eb1
-=======
 # %% ../nbs/01ha_processes.ipynb #34df5e89
->>>>>>> .merge_file_dfpuEA
 def _listen(worker: _Worker) -> None:
     "Pass on what a worker says, and, as empty bytes, that it has ended; runs in a thread."
     assert worker.process.stdout
@@ -82,8 +70,6 @@ def _listen(worker: _Worker) -> None:
     worker.inbox.put((worker, b""))
 
 
-<<<<<<< .merge_file_2NPDq7
-=======
 def _send(worker: _Worker, order: Any) -> None:
     "Write an order; a worker that has ended will be noticed where its answers are read."
     assert worker.process.stdin
@@ -93,7 +79,6 @@ def _send(worker: _Worker, order: Any) -> None:
         return
 
 # %% ../nbs/01ha_processes.ipynb #c4900601
->>>>>>> .merge_file_dfpuEA
 def _start() -> _Worker:
     "A new worker, which needs a moment before it answers."
     errors = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the worker
@@ -110,20 +95,7 @@ def _start() -> _Worker:
     threading.Thread(target=_listen, args=[worker], daemon=True).start()
     return worker
 
-<<<<<<< .merge_file_2NPDq7
-
-def _send(worker: _Worker, order: Any) -> None:
-    "Write an order; a worker that has ended will be noticed where its answers are read."
-    assert worker.process.stdin
-    try:
-        worker.process.stdin.write(json.dumps(order).encode() + b"\n")
-    except BrokenPipeError:
-        return
-
-# %% ../nbs/01ha_processes.ipynb #4fc1eda2
-=======
 # %% ../nbs/01ha_processes.ipynb #07e8c2a0
->>>>>>> .merge_file_dfpuEA
 _IDLE: list[_Worker] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_IDLE.clear)
@@ -148,11 +120,7 @@ def _release(worker: _Worker) -> None:
     else:
         _IDLE.append(worker)
 
-<<<<<<< .merge_file_2NPDq7
-# %% ../nbs/01ha_processes.ipynb #1b1db533
-=======
 # %% ../nbs/01ha_processes.ipynb #b7037bd0
->>>>>>> .merge_file_dfpuEA
 def _ask(worker: _Worker, todo: deque[int], files: list[str], timeout: float) -> None:
     "Have a worker asked for as many files as it should be."
     room = worker.ahead - len(worker.pending)
@@ -179,22 +147,14 @@ def _next(inbox: queue.SimpleQueue, crew: list[_Worker]) -> tuple[_Worker, bytes
                     worker.ended = "SIGALRM"  # on Linux and macOS its own alarm comes first
                     return worker, b""
 
-<<<<<<< .merge_file_2NPDq7
-# %% ../nbs/01ha_processes.ipynb #63f6f7a5
-=======
 # %% ../nbs/01ha_processes.ipynb #9afd4dcf
->>>>>>> .merge_file_dfpuEA
 def _guilty(
     worker: _Worker, todo: deque[int], struck: set[int], timeout: float
 ) -> tuple[int, str] | None:
     "The place of the file that ended a worker, and the reason; its other files are to be done."
     if not worker.ready:
         worker.errors.seek(0)
-<<<<<<< .merge_file_2NPDq7
-        said = worker.errors.read().decode(errors="replace").strip()
-=======
         said = worker.errors.read().decode(errors="replace").strip().rpartition("\n")[2]
->>>>>>> .merge_file_dfpuEA
         raise ImgrecError(f"A process that judges files did not start: {worker.ended}. {said}")
     place = worker.pending.popleft() if worker.pending else None
     todo.extendleft(reversed(worker.pending))
@@ -210,11 +170,7 @@ def _guilty(
         struck.add(place)
     return None
 
-<<<<<<< .merge_file_2NPDq7
-# %% ../nbs/01ha_processes.ipynb #66119629
-=======
 # %% ../nbs/01ha_processes.ipynb #d6b6c30c
->>>>>>> .merge_file_dfpuEA
 def answers(
     files: list[str],  # Paths
     settings: dict[str, Any],  # `limits`, `signature`, `memory`, `timeout`, `folder`

@@ -5,11 +5,7 @@
 # %% auto #0
 __all__ = ['Progress', 'scan_files']
 
-<<<<<<< .merge_file_VvLPaT
-# %% ../nbs/01i_scanning.ipynb #5aa69af0
-=======
 # %% ../nbs/01i_scanning.ipynb #2d32a62d
->>>>>>> .merge_file_ScsK4u
 import errno
 import json
 import os
@@ -29,11 +25,7 @@ from .images import Limits
 from .judging import SCAN_COLUMNS, Signature, decode_answer, file_facts
 from .processes import answers
 
-<<<<<<< .merge_file_VvLPaT
-# %% ../nbs/01i_scanning.ipynb #7e4a5eff
-=======
 # %% ../nbs/01i_scanning.ipynb #03fa4c75
->>>>>>> .merge_file_ScsK4u
 class _Record:
     "Answers on disk, for a scan that is to go on where it was killed; with no path, none."
 
@@ -77,11 +69,7 @@ class _Record:
             stacklevel=4,
         )
 
-<<<<<<< .merge_file_VvLPaT
-# %% ../nbs/01i_scanning.ipynb #cd748efe
-=======
 # %% ../nbs/01i_scanning.ipynb #c5e0edfc
->>>>>>> .merge_file_ScsK4u
 def _recorded(path: Path, header: bytes) -> dict[str, tuple[Any, ...]]:
     "The values of each file in a record with this header."
     found: dict[str, tuple[Any, ...]] = {}
@@ -107,11 +95,7 @@ def _known(found: dict[str, tuple[Any, ...]], file: str) -> tuple[Any, ...] | No
     size, changed = (values[SCAN_COLUMNS.index(name)] for name in ("bytes", "mtime_ns"))
     return values if file_facts(file) == (size, changed) else None
 
-<<<<<<< .merge_file_VvLPaT
-# %% ../nbs/01i_scanning.ipynb #3295542f
-=======
 # %% ../nbs/01i_scanning.ipynb #44d63da6
->>>>>>> .merge_file_ScsK4u
 Progress = Callable[[int, int], None]  # Called with the files done, and all files
 
 
@@ -138,11 +122,7 @@ def _shown(progress: str | Progress) -> Progress:
     quiet = progress == "none" or not (in_notebook() or sys.stderr.isatty())
     return (lambda done, total: None) if quiet else _Line()
 
-<<<<<<< .merge_file_VvLPaT
-# %% ../nbs/01i_scanning.ipynb #9b82ab0f
-=======
 # %% ../nbs/01i_scanning.ipynb #7b34b72d
->>>>>>> .merge_file_ScsK4u
 class _Line:
     "Rate and time left, drawn at most four times a second, and not before half a second."
 
@@ -161,11 +141,7 @@ class _Line:
         left = f"{now - self.started:.0f} s" if last else f"{(total - done) / rate:.0f} s left"
         self.write(f"{done:,} of {total:,} files, {rate:,.0f} a second, {left}", last)
 
-<<<<<<< .merge_file_VvLPaT
-# %% ../nbs/01i_scanning.ipynb #2683275b
-=======
 # %% ../nbs/01i_scanning.ipynb #2bfd0f28
->>>>>>> .merge_file_ScsK4u
 def _settings(
     limits: Limits | None, signature: Signature | None, memory: int, timeout: float
 ) -> dict[str, Any]:
@@ -196,11 +172,7 @@ def _count(workers: int | None, files: int) -> int:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(workers or usable or 1, 1 + files // 100)
 
-<<<<<<< .merge_file_VvLPaT
-# %% ../nbs/01i_scanning.ipynb #9920995a
-=======
 # %% ../nbs/01i_scanning.ipynb #8bab62ae
->>>>>>> .merge_file_ScsK4u
 def _values(line: bytes) -> tuple[Any, ...]:
     "The values of an answer; an `ImgrecError` where the judge failed, and not the file."
     try:
@@ -209,11 +181,7 @@ def _values(line: bytes) -> tuple[Any, ...]:
         said = json.loads(line)["error"]
         raise ImgrecError(f"A file could not be judged, which is not its fault:\n{said}") from error
 
-<<<<<<< .merge_file_VvLPaT
-
-=======
 # %% ../nbs/01i_scanning.ipynb #2276f4ec
->>>>>>> .merge_file_ScsK4u
 def scan_files(
     files: Iterable[str | Path],  # Paths
     limits: Limits | None = None,  # Default: `Limits()`

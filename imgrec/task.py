@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .catalog import Catalog, fingerprint
+from .catalog import Catalog
 from .core import OptionError, SearchError, unknown
 from .data import Splits, as_splits, load
 from .journal import lock_writer
 from .oracles import ORACLES, Proposal, Proposer, hashed_seed
+from .pictures import fingerprint
 from .space import Space, misfit, space_changes
 from .state import SearchState
 from .trials import Build, Plan, check_plan

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oddities import SCENE, WHOLE_PNG, write_folder, write_oddities
 
-from imgrec.catalog import Catalog, fingerprint, read_row
+from imgrec.catalog import Catalog
 from imgrec.core import CatalogError, DataError, ImageFolderError, MissingFileError
 from imgrec.images import Limits
-from imgrec.sources import folder_table
+from imgrec.pictures import fingerprint, read_row
+from imgrec.sources import list_folder
 from imgrec.splits import split_table
 
 
@@ -79,13 +80,13 @@ def test_what_systems_leave_behind_is_not_counted(folder):
 
 
 def test_a_hidden_folder_above_the_pictures_hides_nothing(tmp_path):
-    assert len(folder_table(write_folder(tmp_path / ".cache" / "pets"))) == 24
+    assert len(list_folder(write_folder(tmp_path / ".cache" / "pets")).table) == 24
 
 
 def test_files_may_lie_deeper_and_keep_their_class(folder):
     (folder / "cat" / "2024" / "may").mkdir(parents=True)
     (folder / "cat" / "2024" / "may" / "1.png").write_bytes(WHOLE_PNG)
-    table = folder_table(folder)
+    table = list_folder(folder).table
     assert table.loc[table["file"] == "cat/2024/may/1.png", "label"].tolist() == ["cat"]
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from imgrec import datasets
-from imgrec.catalog import read_row
 from imgrec.core import DataError, MissingFileError
 from imgrec.datasets import (
     FASHION_FILES,
@@ -26,6 +25,7 @@ from imgrec.datasets import (
     mnist,
     read_idx,
 )
+from imgrec.pictures import read_row
 
 X = np.arange(20 * 28 * 28).reshape(20, 28, 28).astype(np.uint8)
 Y = np.arange(20) % 10

@@ -268,7 +268,8 @@ def test_a_killed_packing_is_continued_and_not_done_again(folder, monkeypatch, c
         import sys, time
         import imgrec
         from imgrec import cache, packed
-        from imgrec.catalog import Catalog, read_row
+        from imgrec.catalog import Catalog
+        from imgrec.pictures import read_row
 
         cache.BLOCK_BYTES = 48 * 5  # five pictures
 
@@ -302,7 +303,8 @@ def test_two_processes_fill_one_table_and_the_work_is_done_once(folder):
         import sys, time
         import imgrec
         from imgrec import cache, packed
-        from imgrec.catalog import Catalog, read_row
+        from imgrec.catalog import Catalog
+        from imgrec.pictures import read_row
 
         count = 0
 
