@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['tfds']
 
-# %% ../nbs/03b_tfds.ipynb #c8e0106d
+# %% ../nbs/03b_tfds.ipynb #0dd4c6d7
 import os
 import re
 import tempfile
@@ -30,7 +30,7 @@ from imgrec.core import (
     write_json,
 )
 
-# %% ../nbs/03b_tfds.ipynb #ac0cfa8f
+# %% ../nbs/03b_tfds.ipynb #5633a684
 def _root(data_dir: str | Path | None) -> Path:
     "Where prepared sets are."
     return Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
@@ -51,7 +51,7 @@ def _prepared(name: str, root: Path) -> Path | None:
     newest = sorted(places, key=lambda place: [int(part) for part in place.name.split(".")])
     return newest[-1] if newest else None
 
-# %% ../nbs/03b_tfds.ipynb #e4d2d142
+# %% ../nbs/03b_tfds.ipynb #7ec5d394
 def _open(library: ModuleType, name: str, root: Path, download: bool) -> Any:
     "The library's builder of a set; a `MissingFileError` says what to do without one."
     place = _prepared(name, root)
@@ -67,7 +67,7 @@ def _open(library: ModuleType, name: str, root: Path, download: bool) -> Any:
         )
     return library.builder_from_directory(str(place))
 
-# %% ../nbs/03b_tfds.ipynb #34730b18
+# %% ../nbs/03b_tfds.ipynb #6175c04a
 @dataclass(frozen=True)
 class _Set:
     "A set that is open, and what of it is wanted."
@@ -115,7 +115,7 @@ def _opened(library: ModuleType, builder: Any, image: str | None, label: str | N
     label = _chosen("label", label, usual[1], labels)
     return _Set(library, builder, image, label, names[label] or [])
 
-# %% ../nbs/03b_tfds.ipynb #e5e9c193
+# %% ../nbs/03b_tfds.ipynb #9149a7fb
 def _word(value: Any, names: list[str]) -> str | tuple[str, ...]:
     'A label in words; "" for one that is kept secret.'
     if isinstance(value, Mapping):
@@ -141,7 +141,7 @@ def _examples(source: _Set, part: str, split: str, decode: bool) -> Iterator[tup
             )
         yield row[source.image], label
 
-# %% ../nbs/03b_tfds.ipynb #ff4fee44
+# %% ../nbs/03b_tfds.ipynb #45f57538
 _USUAL = {"train": "train", "validation": "valid", "valid": "valid", "val": "valid", "test": "test"}
 
 
@@ -170,7 +170,7 @@ def _counts(splits: Mapping[str, Any], parts: dict[str, str]) -> dict[str, int]:
             f"split must be one that the set has, received {wanted}: {error}"
         ) from error
 
-# %% ../nbs/03b_tfds.ipynb #8c65214a
+# %% ../nbs/03b_tfds.ipynb #0e69d768
 def _into_memory(source: _Set, parts: dict[str, str], counts: dict[str, int]) -> Catalog:
     "Pictures of one size as a catalog of arrays."
     shape = source.builder.info.features[source.image].shape
@@ -187,7 +187,7 @@ def _into_memory(source: _Set, parts: dict[str, str], counts: dict[str, int]) ->
     table = catalog.table if "" in parts else catalog.table.assign(split=given)
     return replace(catalog, table=table)
 
-# %% ../nbs/03b_tfds.ipynb #8d1a4cf6
+# %% ../nbs/03b_tfds.ipynb #713e2337
 def _suffix(content: bytes) -> str:
     "The usual end of a file's name."
     known = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"BM": ".bmp", b"RI": ".webp"}
@@ -216,7 +216,7 @@ def _write(source: _Set, parts: dict[str, str], folder: Path) -> None:
             if not (folder / "table.json").is_file():  # another process was not faster
                 raise
 
-# %% ../nbs/03b_tfds.ipynb #a6867f34
+# %% ../nbs/03b_tfds.ipynb #52f5fd84
 def _into_files(source: _Set, parts: dict[str, str]) -> Catalog:
     "Pictures of different sizes as a catalog of files in the cache."
     info = source.builder.info
@@ -229,7 +229,7 @@ def _into_files(source: _Set, parts: dict[str, str]) -> Catalog:
     frame = frame.drop(columns="split") if "" in parts else frame
     return Catalog.from_table(frame, root=folder, class_names=source.names)
 
-# %% ../nbs/03b_tfds.ipynb #9f08b167
+# %% ../nbs/03b_tfds.ipynb #21fd0a8b
 def _refuse(source: _Set, counts: dict[str, int], max_bytes: int) -> bool:
     "Whether pictures fit into an array; a `DataError` for what is too large or no picture."
     info = source.builder.info
@@ -253,7 +253,7 @@ def _refuse(source: _Set, counts: dict[str, int], max_bytes: int) -> bool:
         )
     return one_size
 
-# %% ../nbs/03b_tfds.ipynb #201f1cf8
+# %% ../nbs/03b_tfds.ipynb #52a61ab0
 def tfds(
     name: str,  # As the library has it: "beans", "imagenette/160px-v2" or "mnist:3.0.1"
     split: str | Mapping[str, str] | None = None,  # Such as "train[:10%]", or by our parts
