@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Shape', 'SHAPES', 'COLOURS', 'random_numbers', 'reach', 'grounds', 'Layout', 'paint', 'develop']
 
-# %% ../nbs/02s_drawing.ipynb #b272b07a
+# %% ../nbs/02s_drawing.ipynb #a6523800
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-# %% ../nbs/02s_drawing.ipynb #014987ef
+# %% ../nbs/02s_drawing.ipynb #54dda3cb
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 by the golden ratio: multiples lie far apart
 
 
@@ -45,7 +45,7 @@ def random_numbers(
     bits = _bits(seed, use, numbers, math.prod(shape))
     return ((bits >> 40) * 2.0**-24).astype(np.float32).reshape(-1, *shape)
 
-# %% ../nbs/02s_drawing.ipynb #33e22256
+# %% ../nbs/02s_drawing.ipynb #e8e32ed3
 Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -72,7 +72,7 @@ SHAPES: dict[str, Shape] = {
     "triangle": lambda x, y: np.maximum(-x, 0.5 * x + 0.75**0.5 * np.abs(y)) - 0.5,
 }
 
-# %% ../nbs/02s_drawing.ipynb #813405de
+# %% ../nbs/02s_drawing.ipynb #2a55bc65
 @cache
 def reach(
     shape: Shape,  # One of `SHAPES`, or your own
@@ -82,7 +82,7 @@ def reach(
     inside = shape(*np.meshgrid(line, line)) < 0
     return min(1.6, math.sqrt(math.pi / (4 * inside.mean())))
 
-# %% ../nbs/02s_drawing.ipynb #40167c4c
+# %% ../nbs/02s_drawing.ipynb #e3afaccf
 _GROUND, _COARSE, _FINE, _NOISE = range(4)  # uses of random numbers
 
 
@@ -110,7 +110,7 @@ def _clouds(seed: int, numbers: np.ndarray, height: int, width: int) -> np.ndarr
         clouds += share * _stretched(_stretched(values, 1, height, step), 2, width, step)
     return clouds
 
-# %% ../nbs/02s_drawing.ipynb #16537070
+# %% ../nbs/02s_drawing.ipynb #e703f08d
 def _pattern(
     seed: int, numbers: np.ndarray, lot: np.ndarray, height: int, width: int
 ) -> np.ndarray:
@@ -133,7 +133,7 @@ def _pattern(
     pattern[checks] += other - 2 * pattern[checks] * other  # one or the other, not both
     return pattern
 
-# %% ../nbs/02s_drawing.ipynb #33bae962
+# %% ../nbs/02s_drawing.ipynb #a49253a3
 def grounds(
     seed: int,  # Of the set
     numbers: np.ndarray,  # Of the scenes
@@ -148,7 +148,7 @@ def grounds(
     contrast = texture * (35 + 35 * lot[:, 9:10]) * np.where(lot[:, 10:11] < 0.5, -1, 1)
     return pattern * contrast[..., None, None].astype(np.float32) + (grey + tint)[..., None, None]
 
-# %% ../nbs/02s_drawing.ipynb #bb8a2442
+# %% ../nbs/02s_drawing.ipynb #c58d372c
 COLOURS = {
     "red": (220, 40, 40),
     "orange": (245, 140, 20),
@@ -173,7 +173,7 @@ class Layout:
     centre: np.ndarray  # Of that circle, `(scenes, objects, 2)`: x and y
     there: np.ndarray  # Whether the object exists
 
-# %% ../nbs/02s_drawing.ipynb #e3cf5612
+# %% ../nbs/02s_drawing.ipynb #e1b894c8
 def _cover(
     one: Layout, shapes: Sequence[Shape], side: int, corner: np.ndarray, window: int
 ) -> np.ndarray:
@@ -191,7 +191,7 @@ def _cover(
             distance[own] = shape(x[own], y[own])
     return np.clip(0.5 - distance * radius, 0, 1)
 
-# %% ../nbs/02s_drawing.ipynb #fb4dcade
+# %% ../nbs/02s_drawing.ipynb #db147c63
 def paint(
     canvas: np.ndarray,  # float32, `(scenes, 3, height, width)`; is changed
     masks: np.ndarray,  # `uint8`, `(scenes, height, width)`; is changed: k for object k, from 1
@@ -221,7 +221,7 @@ def paint(
         pixels[rows, k] = (cover > 0.5).sum(axis=(1, 2))
     return pixels
 
-# %% ../nbs/02s_drawing.ipynb #1b037e11
+# %% ../nbs/02s_drawing.ipynb #49c008e3
 def develop(
     canvas: np.ndarray,  # float32, `(scenes, 3, height, width)`; is changed
     seed: int,  # Of the set

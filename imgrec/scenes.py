@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Scenes', 'scenes']
 
-# %% ../nbs/03a_scenes.ipynb #031a5d24
+# %% ../nbs/03a_scenes.ipynb #2df41285
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -28,7 +28,7 @@ from imgrec.drawing import (
     reach,
 )
 
-# %% ../nbs/03a_scenes.ipynb #43e9e2a8
+# %% ../nbs/03a_scenes.ipynb #af6b11bf
 _COUNT, _OBJECT, _COLOUR, _PLACE = range(4, 8)  # uses of random numbers
 
 
@@ -51,7 +51,7 @@ def _places(
         centre[:, k], radius[:, k] = at[rows, first], r[rows, first]
     return centre, radius, there
 
-# %% ../nbs/03a_scenes.ipynb #4c75553a
+# %% ../nbs/03a_scenes.ipynb #c19927cf
 def _shapes(classes: Sequence[str]) -> list[Shape]:
     "The shapes of the classes; an `OptionError` for a name that there is not, or twice."
     if isinstance(classes, str) or not 0 < len(classes) == len(set(classes)):
@@ -61,7 +61,7 @@ def _shapes(classes: Sequence[str]) -> list[Shape]:
             raise unknown("class", name, SHAPES)
     return [SHAPES[name] for name in classes]
 
-# %% ../nbs/03a_scenes.ipynb #1186f400
+# %% ../nbs/03a_scenes.ipynb #0e28000b
 def _layout(
     seed: int,  # Of the set
     numbers: np.ndarray,  # Of the scenes
@@ -87,7 +87,7 @@ def _layout(
     size *= radius / around
     return Layout(label, colour, 2 * np.pi * lot[..., 3], size, radius, centre, there)
 
-# %% ../nbs/03a_scenes.ipynb #b8a39250
+# %% ../nbs/03a_scenes.ipynb #94cc7c27
 def _facts(layout: Layout, masks: np.ndarray, pixels: np.ndarray, start: int) -> np.ndarray:
     "A row an object that can be seen: where it is, what it is, how much of it is seen."
     rows, (height, width) = [], masks.shape[1:]
@@ -117,7 +117,7 @@ def _boxes(facts: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
         {"picture": picture, "object": number, **words, **box, "visible": seen / pixels}
     )
 
-# %% ../nbs/03a_scenes.ipynb #bec97453
+# %% ../nbs/03a_scenes.ipynb #6e722f0f
 def _noun(size: str, colour: str, label: str) -> str:
     'Such as "an orange star" or "a small red circle".'
     words = " ".join(word for word in (size, colour, label) if word != "medium")
@@ -149,7 +149,7 @@ def _captions(boxes: pd.DataFrame, n: int) -> list[str]:
         captions[picture] += f" with {f'{start} and ' if start else ''}{said[-1]}" if said else ""
     return captions
 
-# %% ../nbs/03a_scenes.ipynb #210979d7
+# %% ../nbs/03a_scenes.ipynb #4d26f67c
 def _by_class(drawn: "Scenes") -> np.ndarray:
     "Masks by class: 0 for the ground, else 1 + the class number."
     boxes, numbers = drawn.boxes, {name: i + 1 for i, name in enumerate(drawn.class_names)}
@@ -178,7 +178,7 @@ def _catalog(drawn: "Scenes", multi_label: bool) -> Catalog:
     np.put_along_axis(found, _padded(drawn)["labels"], 1, axis=1)
     return Catalog.from_arrays(drawn.images, found[:, :-1], names)
 
-# %% ../nbs/03a_scenes.ipynb #ae25d804
+# %% ../nbs/03a_scenes.ipynb #31a37da4
 @dataclass(frozen=True, repr=False, eq=False)
 class Scenes:
     "Drawn pictures with all that is known about them."
@@ -213,9 +213,9 @@ class Scenes:
         classes = f"{len(self.class_names)} classes: {', '.join(self.class_names)}"
         return f"Scenes: {n} of {width}x{height} pixels, {len(self.boxes)} objects of {classes}"
 
-# %% ../nbs/03a_scenes.ipynb #5bffb66a
+# %% ../nbs/03a_scenes.ipynb #ae218e02
 _LIMITS: dict[str, tuple[float, float]] = {
-    "n": (1, 2**40),
+    "n": (1, 10**9),
     "objects": (1, len(COLOURS)),  # so that each can have a colour of its own
     "image_size": (16, 2**15),
     "texture": (0, 1),
@@ -223,7 +223,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "overlap": (0, 0.5),
     "bias": (0, 1),
     "seed": (0, 2**64 - 1),
-    "first": (0, 2**62),
+    "first": (0, 10**18),
 }
 _WHOLE = ("n", "objects", "image_size", "seed", "first")
 
@@ -234,7 +234,7 @@ def _check(name: str, value: Any) -> None:
     kind, word = (Integral, "a whole number ") if name in _WHOLE else (Real, "")
     fits = isinstance(value, kind)
     if not (fits and lowest <= value <= largest):
-        raise OptionError(f"{name} must be {word}from {lowest} to {largest}, received {value!r}.")
+        raise OptionError(f"{name} must be {word}from {lowest} to {largest:,}, received {value!r}.")
 
 
 def _pair(name: str, value: Any) -> tuple[int, int]:
@@ -246,7 +246,7 @@ def _pair(name: str, value: Any) -> tuple[int, int]:
         _check(name, number)
     return int(pair[0]), int(pair[1])
 
-# %% ../nbs/03a_scenes.ipynb #f33b302f
+# %% ../nbs/03a_scenes.ipynb #312ccb83
 def scenes(
     n: int,  # Number of scenes, from 1
     image_size: int | tuple[int, int] = 64,  # Pixels from 16, or `(height, width)`
