@@ -6,7 +6,7 @@
 __all__ = ['SCAN_COLUMNS', 'SIDE', 'Signature', 'IDLE', 'file_facts', 'small_picture', 'judge_file', 'encode_answer',
            'decode_answer', 'serve']
 
-# %% ../nbs/01h_judging.ipynb #2a01cc7c
+# %% ../nbs/01h_judging.ipynb #a6fba840
 import hashlib
 import json
 import os
@@ -26,7 +26,7 @@ from PIL import Image
 from .core import PictureError
 from .images import Limits, Verdict, decode_image, picture_bytes
 
-# %% ../nbs/01h_judging.ipynb #76a3dbb9
+# %% ../nbs/01h_judging.ipynb #3c8affbe
 SCAN_COLUMNS = (*(f.name for f in fields(Verdict)), "bytes", "mtime_ns", "sha256", "brightness")
 SIDE = 64  # Pixels that the shorter side of the small picture has at least
 
@@ -51,7 +51,7 @@ def small_picture(
     times = min(pixels.shape[:2]) // SIDE
     return pixels if times < 2 else np.asarray(Image.fromarray(pixels).reduce(times))
 
-# %% ../nbs/01h_judging.ipynb #d842c632
+# %% ../nbs/01h_judging.ipynb #84fb430d
 def judge_file(
     path: str | Path,  # A file
     limits: Limits | None = None,  # Default: `Limits()`
@@ -74,7 +74,7 @@ def judge_file(
         signed = bytes(signature(small))
     return *vars(verdict).values(), *facts, sha256, brightness, signed
 
-# %% ../nbs/01h_judging.ipynb #6abef3c0
+# %% ../nbs/01h_judging.ipynb #90e47a07
 def encode_answer(
     file: str,  # As it was asked for
     values: tuple[Any, ...],  # What `judge_file` gave
@@ -96,7 +96,7 @@ def decode_answer(
     known = float("nan") if brightness is None else brightness
     return file, (*most, known, bytes.fromhex(signed))
 
-# %% ../nbs/01h_judging.ipynb #a894a06a
+# %% ../nbs/01h_judging.ipynb #78906644
 def _alarm(seconds: float) -> None:
     "Have this process ended after so many seconds, whatever it does; 0 takes that back."
     if hasattr(signal, "setitimer"):
@@ -108,6 +108,7 @@ def _limit_memory(more: int | None) -> None:
     if sys.platform != "linux":
         return
     resource = import_module("resource")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash writes no file
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     if more is not None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -115,7 +116,7 @@ def _limit_memory(more: int | None) -> None:
         more = more if hard == resource.RLIM_INFINITY else min(more, hard)
     resource.setrlimit(resource.RLIMIT_AS, (hard if more is None else more, hard))
 
-# %% ../nbs/01h_judging.ipynb #98cac68d
+# %% ../nbs/01h_judging.ipynb #eb43570c
 IDLE = 300.0  # Seconds without an order after which a process ends
 
 
@@ -138,7 +139,7 @@ def _answer(file: str, settings: dict[str, Any], signature: Signature | None) ->
     except Exception:
         return json.dumps({"error": traceback.format_exc()}).encode() + b"\n"
 
-# %% ../nbs/01h_judging.ipynb #2d65a0f0
+# %% ../nbs/01h_judging.ipynb #23b5da96
 def serve() -> None:
     "Answer each file that is asked for on standard input by a line on standard output."
     answers, signature = os.dup(1), None
