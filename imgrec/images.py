@@ -133,9 +133,11 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
 
 def _open(data: bytes, limits: Limits) -> Image.Image:
     "The picture's header, within `limits`; a `PictureError` with the reason otherwise."
-    if any(_webp_size(data)) and "WEBP" in limits.formats:
-        _check_size(_webp_size(data), limits)
+    width, height = _webp_size(data) if "WEBP" in limits.formats else (0, 0)
+    if width and height:
+        _check_size((width, height), limits)
     try:
+        np.empty(16 * width * height, np.uint8)  # a WebP needs so much, and would not say so
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise PictureError(f"too many pixels: {error}") from error

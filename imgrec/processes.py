@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['answers']
 
-# %% ../nbs/01ha_processes.ipynb #1aa14be8
+# %% ../nbs/01ha_processes.ipynb #d4b3e66e
 import json
 import os
 import queue
@@ -25,7 +25,7 @@ from .core import ImgrecError
 from .images import Verdict
 from .judging import encode_answer, file_facts
 
-# %% ../nbs/01ha_processes.ipynb #2d1f4bfb
+# %% ../nbs/01ha_processes.ipynb #9da9d1dd
 _PAUSE = 0.005  # Seconds between two looks at what a worker has answered
 _START = 60.0  # Seconds a worker may take to start
 
@@ -58,7 +58,7 @@ class _Worker:
             self.ready = bool(lines.pop(0))
         return lines
 
-# %% ../nbs/01ha_processes.ipynb #34df5e89
+# %% ../nbs/01ha_processes.ipynb #213e81d4
 def _listen(worker: _Worker) -> None:
     "Pass on what a worker says, and, as empty bytes, that it has ended; runs in a thread."
     assert worker.process.stdout
@@ -78,7 +78,7 @@ def _send(worker: _Worker, order: Any) -> None:
     except BrokenPipeError:
         return
 
-# %% ../nbs/01ha_processes.ipynb #c4900601
+# %% ../nbs/01ha_processes.ipynb #581bd893
 def _start() -> _Worker:
     "A new worker, which needs a moment before it answers."
     errors = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the worker
@@ -95,19 +95,26 @@ def _start() -> _Worker:
     threading.Thread(target=_listen, args=[worker], daemon=True).start()
     return worker
 
-# %% ../nbs/01ha_processes.ipynb #07e8c2a0
+# %% ../nbs/01ha_processes.ipynb #91d42512
 _IDLE: list[_Worker] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_IDLE.clear)
 
 
+def _warm() -> _Worker | None:
+    "A worker that waits, if there is one that still lives."
+    while True:
+        try:
+            worker = _IDLE.pop()
+        except IndexError:  # also where another thread was quicker
+            return None
+        if worker.process.poll() is None:
+            return worker
+
+
 def _hire(inbox: queue.SimpleQueue, settings: dict[str, Any]) -> _Worker:
     "A worker, a warm one if there is one, told the settings."
-    worker = None
-    while _IDLE and (worker is None or worker.ended):
-        worker = _IDLE.pop()
-    if worker is None or worker.ended:
-        worker = _start()
+    worker = _warm() or _start()
     worker.inbox, worker.ready, worker.ahead = inbox, False, 4
     _send(worker, settings)
     return worker
@@ -120,7 +127,7 @@ def _release(worker: _Worker) -> None:
     else:
         _IDLE.append(worker)
 
-# %% ../nbs/01ha_processes.ipynb #b7037bd0
+# %% ../nbs/01ha_processes.ipynb #f226dd03
 def _ask(worker: _Worker, todo: deque[int], files: list[str], timeout: float) -> None:
     "Have a worker asked for as many files as it should be."
     room = worker.ahead - len(worker.pending)
@@ -147,15 +154,15 @@ def _next(inbox: queue.SimpleQueue, crew: list[_Worker]) -> tuple[_Worker, bytes
                     worker.ended = "SIGALRM"  # on Linux and macOS its own alarm comes first
                     return worker, b""
 
-# %% ../nbs/01ha_processes.ipynb #9afd4dcf
+# %% ../nbs/01ha_processes.ipynb #a3233040
 def _guilty(
     worker: _Worker, todo: deque[int], struck: set[int], timeout: float
 ) -> tuple[int, str] | None:
     "The place of the file that ended a worker, and the reason; its other files are to be done."
-    if not worker.ready:
+    if not worker.ready and worker.ended == "exit code 1":
         worker.errors.seek(0)
         said = worker.errors.read().decode(errors="replace").strip().rpartition("\n")[2]
-        raise ImgrecError(f"A process that judges files did not start: {worker.ended}. {said}")
+        raise ImgrecError(f"A process that judges files did not start: {said}")
     place = worker.pending.popleft() if worker.pending else None
     todo.extendleft(reversed(worker.pending))
     worker.pending.clear()
@@ -170,7 +177,7 @@ def _guilty(
         struck.add(place)
     return None
 
-# %% ../nbs/01ha_processes.ipynb #d6b6c30c
+# %% ../nbs/01ha_processes.ipynb #5828207c
 def answers(
     files: list[str],  # Paths
     settings: dict[str, Any],  # `limits`, `signature`, `memory`, `timeout`, `folder`
