@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from imgrec.core import CatalogError
@@ -136,6 +136,15 @@ def test_the_order_of_the_rows_does_not_matter(table, share, group, random, fold
         assert by_file(first, column).equals(by_file(second, column))
 
 
+def test_the_order_does_not_matter_with_many_kinds_of_groups():
+    table = faces(0, 60).assign(owner=np.arange(60) // 3)
+    table.loc[::4, "owner"] = -np.arange(15)
+    first = by_file(split_table(table, 0.2, 0.2, 0, "owner"))
+    for seed in range(20):
+        shuffled = table.sample(frac=1, random_state=seed).reset_index(drop=True)
+        assert by_file(split_table(shuffled, 0.2, 0.2, 0, "owner")).equals(first)
+
+
 @quick
 @given(tables(), shares, owners)
 def test_each_class_is_where_it_can_be_and_where_it_is_not_is_said(table, share, group):
@@ -170,6 +179,7 @@ def test_a_class_with_a_group_for_each_part_is_in_each_part(table, share):
 
 @quick
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), shares, st.integers(0, 3))
+@example([2, 2, 2, 25, 28], (0.2, 0.0), 0)
 def test_classes_and_the_whole_have_their_shares_as_far_as_integers_allow(sizes, share, seed):
     labels = [f"class {n}" for n, size in enumerate(sizes) for _ in range(size)]
     table = pd.DataFrame({"file": map(str, range(len(labels))), "label": labels})
