@@ -223,7 +223,7 @@ def _take(strata: Strata, left: np.ndarray, want: np.ndarray, most: np.ndarray) 
             spare[label] -= taken
     return take
 
-# %% ../nbs/01ab_strata.ipynb #b5093c39
+# %% ../nbs/01ab_strata.ipynb #aa76777e
 def _serve(
     strata: Strata, left: np.ndarray, want: np.ndarray, after: int, folds: bool = False
 ) -> np.ndarray:
@@ -238,37 +238,44 @@ def _serve(
     return _take(strata, left, want, most)
 
 
+def _spread(strata: Strata, counts: np.ndarray) -> np.ndarray:
+    "How many groups of each class (rows) each part (columns) has."
+    each = [_tally(strata, column)[1] for column in counts.T]
+    return np.column_stack(each)[: len(strata.class_names)]
+
+
 def _mend(strata: Strata, counts: np.ndarray, needed: np.ndarray) -> np.ndarray:
     "Move the smallest group that can be spared to each part where a class is needed and is not."
-    at, labels, _ = strata.entries
-    got = np.column_stack([_tally(strata, column)[1] for column in counts.T])
+    (at, labels, _), got = strata.entries, _spread(strata, counts)
     place, classes = np.argsort(strata.order), len(strata.class_names)
-    for label, part in np.argwhere(needed & (got[:classes] == 0)):
+    for label, part in np.argwhere(needed & (got == 0)):
         for stratum in sorted(at[labels == label], key=lambda stratum: -place[stratum]):
             inside = [held for held, _ in strata.holds[stratum] if held < classes]
-            spare = np.flatnonzero((counts[stratum] > 0) & (got[inside] > 1).all(axis=0))
+            free = ((got > 1) | ~needed)[inside].all(axis=0)
+            spare = np.flatnonzero((counts[stratum] > 0) & free)
             if len(spare) and not got[label, part]:
                 for to, change in ((spare[-1], -1), (part, 1)):
                     counts[stratum, to] += change
                     got[inside, to] += change
     return counts
 
-# %% ../nbs/01ab_strata.ipynb #f7ab1314
+# %% ../nbs/01ab_strata.ipynb #1ca35fcb
 def allot(
     strata: Strata,  # From `strata_of`
     shares: Sequence[float],  # Of all pictures, for each part; what remains is one more part
     remain: int = 1,  # Groups of each class, if it has so many, that no part takes
 ) -> np.ndarray:  # `(strata, parts + 1)`, numbers of groups
     "How many groups of each stratum each part gets; the first part comes first, the rest is last."
-    left, parts = strata.counts, []
-    pictures, groups = _tally(strata, left)
+    left, parts, pictures = strata.counts, [], _tally(strata, strata.counts)[0]
     for place, share in enumerate(shares):
         after = len(shares) - 1 - place + remain
         parts.append(_serve(strata, left, share * pictures, after))
         left = left - parts[-1]
-    least = np.array([2] + len(shares) * [len(shares) + 1])[: len(shares) + 1]
-    needed = groups[: len(strata.class_names), None] >= least
-    return _mend(strata, np.column_stack([*parts, left]), needed)
+    counts = np.column_stack([*parts, left])
+    groups = _spread(strata, counts).sum(axis=1, keepdims=True)
+    least = np.arange(len(shares) + 1) + 2  # the first part needs a class of two groups, ...
+    least[-1] = 1  # ... and the last every class
+    return _mend(strata, counts, groups >= least)
 
 
 def deal(
@@ -281,7 +288,7 @@ def deal(
     parts[order] = np.repeat(np.tile(np.arange(counts.shape[1]), len(counts)), counts.ravel())
     return parts[strata.group]
 
-# %% ../nbs/01ab_strata.ipynb #53f3b774
+# %% ../nbs/01ab_strata.ipynb #75068659
 def allot_folds(
     strata: Strata,  # From `strata_of`
     folds: int,  # How many, from 2
@@ -296,5 +303,7 @@ def allot_folds(
         want = _tally(strata, left)[0] / (after + 1)
         parts.append(_serve(strata, left, want, after, folds=True))
         left = left - parts[-1]
-    needed = np.tile(_tally(strata, strata.counts - alone)[1][:classes, None] >= folds, folds)
-    return np.column_stack([_mend(strata, np.column_stack([*parts, left]), needed), alone])
+    counts = np.column_stack([*parts, left])
+    there = _spread(strata, counts)
+    needed = (there > 0) | (there.sum(axis=1, keepdims=True) >= folds)
+    return np.column_stack([_mend(strata, counts, needed), alone])

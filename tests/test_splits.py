@@ -174,6 +174,16 @@ def test_a_class_with_a_group_for_each_part_is_in_each_part(table, share):
         assert set(rows["split"]) >= set(first[:count])
 
 
+def test_of_a_class_with_two_groups_one_is_for_the_test():
+    labels = ["ant", "cat", "ant", "bee", "bee", "cat", "bee", "cat", "ant", "ant"]
+    table = pd.DataFrame({"file": [f"{n}.jpg" for n in (3, 2, 6, 9, 0, 1, 8, 7, 5, 4)]})
+    table = table.assign(label=labels, owner=[9, None, 8, None, 3, 7, 3, 7, 8, None])
+    found = split_table(table, 0.15, 0.15, 0, "owner")
+    assert set(found["split"][found["label"] == "cat"]) == {"test", "train"}
+    assert set(found["split"][found["label"] == "bee"]) == {"test", "train"}
+    assert set(found["split"][found["label"] == "ant"]) == {"test", "train", "valid"}
+
+
 # Shares
 
 
@@ -278,6 +288,8 @@ def test_a_table_that_is_divided_stays_so_and_that_is_said():
     anew = split_table(first, 0.4, 0.1, seed=9, keep=())
     assert anew.equals(split_table(table, 0.4, 0.1, seed=9))
     assert split_notes(anew, before=first) == [] == split_notes(first, before=table)
+    only_test = first.assign(split=first["split"].replace("valid", "train"))
+    assert split_notes(split_table(only_test, 0, 0.2), before=only_test) == [], "as it was asked"
 
 
 def test_the_columns_have_their_order_and_an_old_fold_goes():
