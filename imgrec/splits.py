@@ -158,7 +158,7 @@ def _class_notes(places: pd.DataFrame) -> list[str]:
         notes += [f"Class {name!r} has {many}: {lacking}."] if lacking else []
     return notes
 
-# %% ../nbs/01b_splits.ipynb #8c1a3fa5
+# %% ../nbs/01b_splits.ipynb #98c9d2b7
 def split_notes(
     table: pd.DataFrame,  # From `split_table`
     group: GroupBy = None,  # As it was given there
@@ -173,7 +173,8 @@ def split_notes(
             f"{_many(parted, 'group')} of pictures that belong together in several parts, as the "
             "table said before: a leak. leaks_in(table) lists them."
         )
-    if before is not None and "split" in before and before["split"].equals(table["split"]):
+    given = [] if before is None or "split" not in before else before["split"].tolist()
+    if {"valid", "test"} <= set(given) and given == table["split"].tolist():
         notes.append(
             "Nothing was divided: the table said before who is in which part, and that stays. "
             'To divide anew, say what shall stay: keep=["test"], or keep=[].'

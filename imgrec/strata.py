@@ -109,7 +109,7 @@ class Strata:
         "The strata as they are dealt."
         return _order(self)
 
-# %% ../nbs/01ab_strata.ipynb #57269293
+# %% ../nbs/01ab_strata.ipynb #4f280ceb
 def _label_sets(labels: pd.Series) -> tuple[np.ndarray, list[list[int]], list[str]]:
     "The set of each row as a code, each set as numbers of labels, and the names of the classes."
     codes, found = pd.factorize(labels)
@@ -135,7 +135,7 @@ def _contents(codes: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _lowest(values: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
     "The lowest of the values at each place."
-    lowest = np.full(count, len(values))
+    lowest = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(lowest, places, values)
     return lowest
 
@@ -199,7 +199,7 @@ def _order(strata: Strata) -> list[int]:
 
     return sorted(range(len(strata.holds)), key=place)
 
-# %% ../nbs/01ab_strata.ipynb #4f4b130d
+# %% ../nbs/01ab_strata.ipynb #b590354d
 def _take(strata: Strata, left: np.ndarray, want: np.ndarray, most: np.ndarray) -> np.ndarray:
     "The groups of each stratum that leave the smallest debts, at most so many of each label."
     there = np.maximum(_tally(strata, left)[0], 1)
@@ -207,13 +207,15 @@ def _take(strata: Strata, left: np.ndarray, want: np.ndarray, most: np.ndarray) 
     weight[-1] *= 2  # less lets the sizes of parts drift, more makes the classes uneven
     debt, spare, take = [0.0] * len(pace), most.tolist(), np.zeros_like(left)
     for stratum, groups in zip(strata.order, left[strata.order].tolist(), strict=True):
-        above = below = 0.0
-        most_here, holds = groups, strata.holds[stratum]
-        for label, pictures in holds:
-            debt[label] += pace[label] * groups * pictures
+        holds, above, below = strata.holds[stratum], 0.0, 0.0
+        due = [pace[label] * groups * pictures for label, pictures in holds]
+        if strata.one_label:  # then what is due of every picture is what is due of its class
+            due[-1] = sum(due[:-1])
+        for (label, pictures), more in zip(holds, due, strict=True):
+            debt[label] += more
             above += weight[label] * pictures * debt[label]
             below += weight[label] * pictures * pictures
-            most_here = min(most_here, spare[label])
+        most_here = min(groups, *(spare[label] for label, _ in holds))
         taken = max(0, min(round(above / below), most_here))
         take[stratum] = taken
         for label, pictures in holds:
@@ -221,51 +223,59 @@ def _take(strata: Strata, left: np.ndarray, want: np.ndarray, most: np.ndarray) 
             spare[label] -= taken
     return take
 
-# %% ../nbs/01ab_strata.ipynb #3587be2b
-def _mend(
-    strata: Strata, left: np.ndarray, take: np.ndarray, least: np.ndarray, most: np.ndarray
-) -> np.ndarray:
-    "Take one more group, the smallest, of each class of which there should be one."
-    at, labels, _ = strata.entries
-    place, got = np.argsort(strata.order), _tally(strata, take)[1]
-    for lacking in np.flatnonzero(got < least):
-        able = at[(labels == lacking) & (take < left)[at]]
-        for stratum in sorted(able, key=lambda stratum: -place[stratum]):
-            inside = [label for label, _ in strata.holds[stratum]]
-            if got[lacking] < least[lacking] and (got < most)[inside].all():
-                take[stratum] += 1
-                got[inside] += 1
-    return take
-
-
+# %% ../nbs/01ab_strata.ipynb #aa76777e
 def _serve(
     strata: Strata, left: np.ndarray, want: np.ndarray, after: int, folds: bool = False
 ) -> np.ndarray:
     "The groups of each stratum for one part, when `after` others follow."
     pictures, groups = _tally(strata, left)
     least, most = _limits(groups, after, folds)
-    least[-2:], most[-2:] = 0, groups[-2:]  # no limits for "none" and "every"
+    most[-2:] = groups[-2:]  # no limits for "none" and "every"
     if strata.one_label:
         one, high = slice(len(strata.ties)), np.where(most, pictures - groups + most, 0)
         want = want.astype(float)
         want[one] = _rounded(want[one], least[one], high[one], strata.ties)
-        want[-1] = want[:-1].sum()
-    return _mend(strata, left, _take(strata, left, want, most), least, most)
+    return _take(strata, left, want, most)
 
-# %% ../nbs/01ab_strata.ipynb #a86fe95d
+
+def _spread(strata: Strata, counts: np.ndarray) -> np.ndarray:
+    "How many groups of each class (rows) each part (columns) has."
+    each = [_tally(strata, column)[1] for column in counts.T]
+    return np.column_stack(each)[: len(strata.class_names)]
+
+
+def _mend(strata: Strata, counts: np.ndarray, needed: np.ndarray) -> np.ndarray:
+    "Move the smallest group that can be spared to each part where a class is needed and is not."
+    (at, labels, _), got = strata.entries, _spread(strata, counts)
+    place, classes = np.argsort(strata.order), len(strata.class_names)
+    for label, part in np.argwhere(needed & (got == 0)):
+        for stratum in sorted(at[labels == label], key=lambda stratum: -place[stratum]):
+            inside = [held for held, _ in strata.holds[stratum] if held < classes]
+            free = ((got > 1) | ~needed)[inside].all(axis=0)
+            spare = np.flatnonzero((counts[stratum] > 0) & free)
+            if len(spare) and not got[label, part]:
+                for to, change in ((spare[-1], -1), (part, 1)):
+                    counts[stratum, to] += change
+                    got[inside, to] += change
+    return counts
+
+# %% ../nbs/01ab_strata.ipynb #1ca35fcb
 def allot(
     strata: Strata,  # From `strata_of`
     shares: Sequence[float],  # Of all pictures, for each part; what remains is one more part
     remain: int = 1,  # Groups of each class, if it has so many, that no part takes
 ) -> np.ndarray:  # `(strata, parts + 1)`, numbers of groups
     "How many groups of each stratum each part gets; the first part comes first, the rest is last."
-    left, parts = strata.counts, []
-    pictures, _ = _tally(strata, left)
+    left, parts, pictures = strata.counts, [], _tally(strata, strata.counts)[0]
     for place, share in enumerate(shares):
         after = len(shares) - 1 - place + remain
         parts.append(_serve(strata, left, share * pictures, after))
         left = left - parts[-1]
-    return np.column_stack([*parts, left])
+    counts = np.column_stack([*parts, left])
+    groups = _spread(strata, counts).sum(axis=1, keepdims=True)
+    least = np.arange(len(shares) + 1) + 2  # the first part needs a class of two groups, ...
+    least[-1] = 1  # ... and the last every class
+    return _mend(strata, counts, groups >= least)
 
 
 def deal(
@@ -278,19 +288,22 @@ def deal(
     parts[order] = np.repeat(np.tile(np.arange(counts.shape[1]), len(counts)), counts.ravel())
     return parts[strata.group]
 
-# %% ../nbs/01ab_strata.ipynb #66b29bfd
+# %% ../nbs/01ab_strata.ipynb #75068659
 def allot_folds(
     strata: Strata,  # From `strata_of`
     folds: int,  # How many, from 2
 ) -> np.ndarray:  # `(strata, folds + 1)`, numbers of groups; the last column is in no fold
     "How many groups of each stratum each fold gets, all of them alike."
-    classes, (_, groups) = len(strata.class_names), _tally(strata, strata.counts)
-    at, label, _ = strata.entries
+    (at, label, _), classes = strata.entries, len(strata.class_names)
+    groups = _tally(strata, strata.counts)[1][:classes]
     alone = np.zeros_like(strata.counts)
-    alone[at[(label < classes) & (groups[label] == 1)]] = 1
+    alone[at[np.isin(label, np.flatnonzero(groups == 1))]] = 1
     left, parts = strata.counts - alone, []
     for after in range(folds - 1, 0, -1):
         want = _tally(strata, left)[0] / (after + 1)
         parts.append(_serve(strata, left, want, after, folds=True))
         left = left - parts[-1]
-    return np.column_stack([*parts, left, alone])
+    counts = np.column_stack([*parts, left])
+    there = _spread(strata, counts)
+    needed = (there > 0) | (there.sum(axis=1, keepdims=True) >= folds)
+    return np.column_stack([_mend(strata, counts, needed), alone])

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from imgrec.core import CatalogError
@@ -136,6 +136,15 @@ def test_the_order_of_the_rows_does_not_matter(table, share, group, random, fold
         assert by_file(first, column).equals(by_file(second, column))
 
 
+def test_the_order_does_not_matter_with_many_kinds_of_groups():
+    table = faces(0, 60).assign(owner=np.arange(60) // 3)
+    table.loc[::4, "owner"] = -np.arange(15)
+    first = by_file(split_table(table, 0.2, 0.2, 0, "owner"))
+    for seed in range(20):
+        shuffled = table.sample(frac=1, random_state=seed).reset_index(drop=True)
+        assert by_file(split_table(shuffled, 0.2, 0.2, 0, "owner")).equals(first)
+
+
 @quick
 @given(tables(), shares, owners)
 def test_each_class_is_where_it_can_be_and_where_it_is_not_is_said(table, share, group):
@@ -165,11 +174,22 @@ def test_a_class_with_a_group_for_each_part_is_in_each_part(table, share):
         assert set(rows["split"]) >= set(first[:count])
 
 
+def test_of_a_class_with_two_groups_one_is_for_the_test():
+    labels = ["ant", "cat", "ant", "bee", "bee", "cat", "bee", "cat", "ant", "ant"]
+    table = pd.DataFrame({"file": [f"{n}.jpg" for n in (3, 2, 6, 9, 0, 1, 8, 7, 5, 4)]})
+    table = table.assign(label=labels, owner=[9, None, 8, None, 3, 7, 3, 7, 8, None])
+    found = split_table(table, 0.15, 0.15, 0, "owner")
+    assert set(found["split"][found["label"] == "cat"]) == {"test", "train"}
+    assert set(found["split"][found["label"] == "bee"]) == {"test", "train"}
+    assert set(found["split"][found["label"] == "ant"]) == {"test", "train", "valid"}
+
+
 # Shares
 
 
 @quick
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), shares, st.integers(0, 3))
+@example([2, 2, 2, 25, 28], (0.2, 0.0), 0)
 def test_classes_and_the_whole_have_their_shares_as_far_as_integers_allow(sizes, share, seed):
     labels = [f"class {n}" for n, size in enumerate(sizes) for _ in range(size)]
     table = pd.DataFrame({"file": map(str, range(len(labels))), "label": labels})
@@ -268,6 +288,8 @@ def test_a_table_that_is_divided_stays_so_and_that_is_said():
     anew = split_table(first, 0.4, 0.1, seed=9, keep=())
     assert anew.equals(split_table(table, 0.4, 0.1, seed=9))
     assert split_notes(anew, before=first) == [] == split_notes(first, before=table)
+    only_test = first.assign(split=first["split"].replace("valid", "train"))
+    assert split_notes(split_table(only_test, 0, 0.2), before=only_test) == [], "as it was asked"
 
 
 def test_the_columns_have_their_order_and_an_old_fold_goes():
