@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from .augment import Augment, augment_batch
+from .augment import Augment, augment_batch, mix_batch
 from .catalog import Catalog
 from .core import DataError, ImageSpec
 from .packed import Streamed
@@ -167,7 +167,7 @@ def _training_batch(
         places = part.shares.places(places, epoch)
     pictures, labels = part.take(places, whole=True)
     draw = tf.stack([tf.cast(seed, tf.int64) + 1, epoch * part.steps + step])
-    return augment_batch(pictures, recipe, draw), labels
+    return mix_batch(augment_batch(pictures, recipe, draw), labels, recipe, draw)
 
 # %% ../nbs/04b_batches.ipynb #9cc7e6ce
 def _finished(

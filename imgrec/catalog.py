@@ -17,20 +17,19 @@ import numpy as np
 import pandas as pd
 
 from .arrays import array_labels, pixels
-from .cleaning import Corrections, save_corrections
+from .cleaning import Corrections
 from .core import CatalogError, DataError
 from .duplicates import duplicate_groups, duplicate_table, signature
 from .images import Limits, Verdict
 from .judging import small_picture
 from .labels import list_files
 from .leaks import leaks, leaks_in
-from .pictures import Pictures
+from .pictures import Pictures, load_pictures, save_pictures
 from .scanning import Progress, scan_files
 from .sources import Listing, list_folder
 from .splits import fold_table, split_notes, split_table, warn_of
-from .store import load_table, save_table
 from .strata import GroupBy
-from .summary import summary_table
+from .summary import count_parts, summary_table
 from .tables import list_table, read_table
 
 # %% ../nbs/02_catalog.ipynb #3c3edaef
@@ -89,16 +88,9 @@ class Judged(Pictures):
         return _describe(self)
 
     def _repr_html_(self) -> str:
-        return f"<p>{_describe(self, table=False)}</p>{_counts(self).to_html()}"
+        return f"<p>{_describe(self, table=False)}</p>{count_parts(self.table, self.class_names).to_html()}"
 
 # %% ../nbs/02_catalog.ipynb #9e4c253c
-def _counts(catalog: Judged) -> pd.DataFrame:
-    "The columns of a summary that count pictures in parts."
-    parts = ("train", "valid", "test", "pictures", "set aside")
-    found = catalog.summary()
-    return found[[name for name in parts if name in found]]
-
-
 def _describe(
     catalog: Judged,  # Any
     table: bool = True,  # Also the table of counts
@@ -108,8 +100,9 @@ def _describe(
     bad, left = len(catalog.set_aside), 0 if catalog.left_out is None else len(catalog.left_out)
     said = [f"{bad} set aside"] * (bad > 0) + [f"{left} left out"] * (left > 0)
     aside = f", {', '.join(said)} (see .problems)" if said else ""
+    counts = count_parts(catalog.table, catalog.class_names)
     first = f"Catalog: {len(catalog)} pictures, {classes}{aside}"
-    text = f"{first}\n{_counts(catalog).to_string()}" if table else first
+    text = f"{first}\n{counts.to_string()}" if table else first
     return text.encode(errors="backslashreplace").decode()  # a folder's name may be no UTF-8
 
 # %% ../nbs/02_catalog.ipynb #f6d715c0
@@ -215,7 +208,7 @@ def _catalog_of(
     left = listing.problems if len(listing.problems) else None
     return kind(table, names, root, arrays, multi, flip, left_out=left, corrections=corrections)
 
-
+# %% ../nbs/02_catalog.ipynb #5ccf6090
 def _array_listing(x: np.ndarray, labels: list, names: Sequence[str]) -> Listing:
     "Pictures in memory, with numbers for file names."
     if len(x) != len(labels):
@@ -226,34 +219,7 @@ def _array_listing(x: np.ndarray, labels: list, names: Sequence[str]) -> Listing
     frame = pd.DataFrame({"file": [str(row) for row in range(len(x))], "label": labels})
     return list_table(frame, class_names=names, missing="none")
 
-# %% ../nbs/02_catalog.ipynb #c999c80e
-_KEPT = ("class_names", "root", "multi_label", "horizontal_flip", "image_size")
-
-
-def _saved(catalog: Kind, path: Path) -> Kind:
-    "Write a catalog of files, and its corrections beside it."
-    if catalog.arrays is not None:
-        raise CatalogError(
-            "These pictures are in memory and have no files. Save them with numpy.save, and the "
-            "table with catalog.table.to_csv."
-        )
-    facts = {name: getattr(catalog, name) for name in _KEPT}
-    left = catalog.left_out
-    facts["left_out"] = [] if left is None else left.to_numpy().tolist()
-    save_table(catalog.table, facts, path)
-    journal, corrections = _journal(path), catalog.corrections
-    if corrections.file is None and corrections.entries:
-        corrections = save_corrections(corrections, journal)
-    elif corrections.file is None:
-        corrections = Corrections(journal)
-    return replace(catalog, corrections=corrections)
-
-
-def _journal(path: Path) -> Path:
-    "Where the corrections of a saved catalog are."
-    return path.with_name(f"{path.name}.corrections")
-
-# %% ../nbs/02_catalog.ipynb #5ccf6090
+# %% ../nbs/02_catalog.ipynb #d12febba
 class Catalog(Divided):
     "A table of pictures with their classes, verdicts and parts."
 
@@ -324,23 +290,11 @@ class Catalog(Divided):
         path: str | Path,  # What `save` wrote
     ) -> Self:  # With the corrections beside it
         "A catalog that was saved; `changed()` tells what became of its files."
-        return _loaded(cls, Path(path))
+        return load_pictures(cls, Path(path))
 
     def save(
         self,
         path: str | Path,  # Ending in ".csv", or in ".parquet" where pyarrow is installed
     ) -> Self:  # Whose further corrections go into a journal beside that file
         "Write the catalog to a file; the pictures stay where they are."
-        return _saved(self, Path(path))
-
-# %% ../nbs/02_catalog.ipynb #d12febba
-def _loaded(kind: type[Kind], path: Path) -> Kind:
-    "The catalog in a file, corrected as its journal says."
-    stored = load_table(path)
-    facts = {name: stored.facts[name] for name in _KEPT}
-    for name in ("class_names", "image_size"):
-        facts[name] = None if facts[name] is None else tuple(facts[name])
-    left = pd.DataFrame(stored.facts["left_out"], columns=["file", "reason", "done"])
-    facts["left_out"] = left if len(left) else None
-    corrections = Corrections(_journal(path))
-    return kind(corrections.apply(stored.table), corrections=corrections, **facts)
+        return save_pictures(self, Path(path))

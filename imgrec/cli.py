@@ -83,7 +83,7 @@ def scan(
     typer.echo(scan_text(folder, catalog))
     problem = too_few(catalog)
     if problem:
-        return typer.echo(f"Before training: {printable(problem)}")
+        typer.echo(f"Before training: {printable(problem)}")
     _next(f"train {shlex.quote(folder)}")
 
 # %% ../nbs/25_cli.ipynb #d6a923a2

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from .augment import Augment
+from .augment import Augment, check_mixing
 from imgrec.batches import (
     Part,
     encode_labels,
@@ -129,6 +129,7 @@ def _part_of(splits: Splits, part: str) -> tuple[Part, ImageSpec, list[str]]:
 def _training_part(splits: Splits) -> Part:
     "The rows to train on, each class equally often if that was asked for."
     part, _, _ = _part_of(splits, "train")
+    check_mixing(recipe_for(splits.catalog, splits.settings["augment"]), part.labels)
     if not splits.settings["balance"]:
         return part
     labels = splits.catalog.table["label"].iloc[part.rows.numpy()]  # type: ignore[union-attr]

@@ -7,12 +7,11 @@ __all__ = ['whole_number', 'picture_size', 'plain_recipe', 'recipe_for', 'load_s
 
 # %% ../nbs/04d_settings.ipynb #1622c003
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .augment import Augment, as_recipe
+from .augment import ONE_WAY, Augment, as_recipe, limited
 from .batches import label_mode_of
 from .catalog import Catalog
 from .core import DataError, ImageSpec
@@ -55,10 +54,10 @@ def recipe_for(
     catalog: Catalog | None,  # Says whether a mirrored picture is one
     augment: str | Augment | Mapping | None,  # As `load` takes it
 ) -> Augment:  # Safe for the labels of this set
-    "The recipe, without a mirror where the set says that a mirrored picture is no picture of it."
+    "The recipe, within `ONE_WAY` where the set says that a mirrored picture is no picture of it."
     recipe = as_recipe(augment)
     if catalog is not None and not catalog.horizontal_flip:
-        return replace(recipe, horizontal_flip=False)
+        return limited(recipe, ONE_WAY)
     return recipe
 
 # %% ../nbs/04d_settings.ipynb #08d6ebee

@@ -387,7 +387,7 @@ def test_a_scan_says_what_is_too_little_for_training(tmp_path, folder):
     (root / "straight").mkdir()
     shutil.copy(next((folder / "straight").glob("*.png")), root / "straight")
     text = run("scan", root).stdout
-    assert "Before training: Class 'straight' has 1 picture" in text and "Next:" not in text
+    assert "Before training: Class 'straight' has 1 picture: none in validation" in text
 
 
 def test_the_cache_is_listed_verified_and_emptied(tmp_path, monkeypatch):
