@@ -88,7 +88,8 @@ class Judged(Pictures):
         return _describe(self)
 
     def _repr_html_(self) -> str:
-        return f"<p>{_describe(self, table=False)}</p>{count_parts(self.table, self.class_names).to_html()}"
+        counts = count_parts(self.table, self.class_names)
+        return f"<p>{_describe(self, table=False)}</p>{counts.to_html()}"
 
 # %% ../nbs/02_catalog.ipynb #9e4c253c
 def _describe(
