@@ -124,11 +124,11 @@ def _shown(progress: str | Progress) -> Progress:
 
 # %% ../nbs/01i_scanning.ipynb #7b34b72d
 class _Line:
-    "Rate and time left, drawn at most four times a second, and not before half a second."
+    "Rate and time left, drawn at most four times a second, and not in the first two seconds."
 
     def __init__(self) -> None:
         self.started = time.monotonic()
-        self.drawn = self.started + 0.25
+        self.drawn = self.started + 1.75
         self.write: Callable[[str, bool], None] | None = None
 
     def __call__(self, done: int, total: int) -> None:
