@@ -29,6 +29,32 @@ def _kinds(table: pd.DataFrame) -> str:
     return f"{', '.join(formats)}, {' to '.join(dict.fromkeys(ends))} pixels"
 
 
+def _copies(catalog: Catalog) -> list[str]:
+    "What is there more than once, such as '3 groups of the same picture (7 files)'."
+    found = catalog.duplicates()
+    if not len(found):
+        return []
+    groups = f"{len(found)} group{'s' * (len(found) > 1)} of the same picture"
+    lines = [
+        f"Duplicates: {groups} ({found['pictures'].sum()} files), which a split keeps together"
+    ]
+    rows = found[found["conflict"]][["labels", "files"]].head(5).to_numpy().tolist()
+    if rows:
+        lines.append(f"Under two labels: {found['conflict'].sum()}")
+        cells = [[", ".join(map(str, labels)), ", ".join(files[:3])] for labels, files in rows]
+        lines.append(text_table(["labels", "files"], cells))
+    return lines
+
+
+def _left_out(catalog: Catalog) -> list[str]:
+    "What the source left out, by reason."
+    if catalog.left_out is None:
+        return []
+    counts = catalog.left_out["reason"].value_counts()
+    said = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    return [f"Left out: {printable(said)}"]
+
+
 def scan_text(
     folder: str,  # What it is called
     catalog: Catalog,  # Scanned
@@ -41,6 +67,7 @@ def scan_text(
     lines = [f"{printable(folder)}: {len(good)} pictures, {len(catalog.class_names)} classes"]
     lines.append(text_table(["pictures", "class"], rows))
     lines += [f"Files: {_kinds(good)}"] if len(good) else []
+    lines += [*_copies(catalog), *_left_out(catalog)]
     bad = catalog.set_aside
     if len(bad):
         listed = bad[["reason", "file"]].head(at_most).to_numpy().tolist()

@@ -405,3 +405,19 @@ def test_the_cache_is_listed_verified_and_emptied(tmp_path, monkeypatch):
     assert "no table begins so" in run("cache", "--remove", "1", status=1).output
     run("cache", "--remove", "all")
     assert not list((tmp_path / "cache" / "packed").glob("*/*"))
+
+
+def test_a_scan_tells_of_copies_of_one_picture_under_two_labels_and_of_what_is_left_out(
+    tmp_path, folder
+):
+    root = tmp_path / "photos"
+    shutil.copytree(folder, root)
+    rough = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    photo = Image.fromarray(rough).resize((200, 150))
+    photo.save(root / "round" / "photo.jpg")
+    photo.resize((100, 75)).save(root / "straight" / "small.jpg")
+    (root / "straight" / ".DS_Store").write_text("")
+    text = run("scan", root).stdout
+    assert "round, straight  round/photo.jpg, straight/small.jpg" in text
+    assert "Under two labels: 1" in text
+    assert "Left out: 1 hidden, or a system's own" in text
