@@ -7,7 +7,6 @@ __all__ = ['Kind', 'Judged', 'Cleaned', 'Divided', 'Catalog']
 
 # %% ../nbs/02_catalog.ipynb #a02071aa
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -233,10 +232,11 @@ class Catalog(Divided):
         split_folders: bool = False,  # Whether the first level is train, valid and test
         class_names: Sequence[str] | None = None,  # Order of classes; default: alphabetical
         allow_empty: bool = False,  # Whether a class may have no pictures
+        outside: bool = False,  # Whether links may lead out of the folder
         journal: str | Path | None = None,  # A file of corrections; it need not be there yet
     ) -> Self:  # Without hidden files and those of a system; see `problems`
         "A catalog of the pictures in one folder per class."
-        listing = list_folder(path, label, split_folders, class_names, allow_empty)
+        listing = list_folder(path, label, split_folders, class_names, allow_empty, outside)
         return _catalog_of(cls, listing, Path(path), horizontal_flip, journal)
 
     @classmethod
