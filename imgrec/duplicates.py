@@ -144,7 +144,7 @@ def _boxed(views: np.ndarray, count: int) -> Iterator[np.ndarray]:
             yield np.minimum(a, b) * count + np.maximum(a, b)
 
 # %% ../nbs/01c_duplicates.ipynb #8497d07f
-ALIKE, STRICT = 0.88, 0.995  # What two pictures need: among photos, and where all look alike
+ALIKE, STRICT = 0.86, 0.995  # What two pictures need: among photos, and where all look alike
 
 
 def _needed(signed: np.ndarray) -> np.ndarray:

@@ -135,7 +135,7 @@ def test_similarity_falls_with_the_crop():
     shares = (0, 0.01, 0.03, 0.06, 0.12)
     whole = signature(np.asarray(picture))
     alike = [similarity(whole, signature(np.asarray(cropped(picture, s)))) for s in shares]
-    assert alike == sorted(alike, reverse=True) and alike[2] > 0.88 > alike[3]
+    assert alike == sorted(alike, reverse=True) and alike[2] > 0.86 > alike[3]
     other = signature(np.asarray(cropped(picture, 0.03)))
     assert similarity(whole, other) == pytest.approx(similarity(other, whole), abs=1e-5)
 
