@@ -6,7 +6,7 @@
 __all__ = ['LARGEST', 'RECIPES', 'ONE_WAY', 'Augment', 'as_recipe', 'limited', 'augment_batch', 'check_mixing', 'mix_batch',
            'preview']
 
-# %% ../nbs/04_augment.ipynb #9ca8795d
+# %% ../nbs/04_augment.ipynb #c2d0c533
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -21,7 +21,7 @@ from .core import OptionError, unknown
 from .geometry import affine_matrices, warp
 from .mixing import draw_boxes, erase, mix_pairs
 
-# %% ../nbs/04_augment.ipynb #f3dc08fa
+# %% ../nbs/04_augment.ipynb #ee941120
 @dataclass(frozen=True)
 class Augment:
     "How pictures are varied; the default varies nothing."
@@ -54,7 +54,7 @@ class Augment:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
         return values | {"layers": layers}
 
-# %% ../nbs/04_augment.ipynb #51b38981
+# %% ../nbs/04_augment.ipynb #8dbbb3c8
 LARGEST = {
     "horizontal_flip": True,
     "vertical_flip": True,
@@ -75,7 +75,7 @@ LARGEST = {
     "cutmix": 10,
 }
 
-# %% ../nbs/04_augment.ipynb #2c7cac82
+# %% ../nbs/04_augment.ipynb #910a1265
 def _check_recipe(recipe: Augment) -> None:
     "Raise an `OptionError` that names the number that is out of its range."
     for name, largest in LARGEST.items():
@@ -87,7 +87,7 @@ def _check_recipe(recipe: Augment) -> None:
         if name in ("posterize", "choose") and not float(value).is_integer():
             raise OptionError(f"{name} must be a whole number, received {value!r}.")
 
-# %% ../nbs/04_augment.ipynb #2836c252
+# %% ../nbs/04_augment.ipynb #ac8c8f30
 RECIPES = {
     "none": Augment(),
     "light": Augment(horizontal_flip=True, zoom=0.2),
@@ -117,7 +117,7 @@ RECIPES = {
     ),
 }
 
-# %% ../nbs/04_augment.ipynb #52ebf9f8
+# %% ../nbs/04_augment.ipynb #f3277fda
 def as_recipe(
     value: str | Augment | Mapping[str, Any] | None,  # A name, a recipe, its fields, or None
 ) -> Augment:  # A recipe
@@ -145,7 +145,7 @@ def as_recipe(
         ) from error
     return Augment(**{**value, "layers": layers})
 
-# %% ../nbs/04_augment.ipynb #eaf5a624
+# %% ../nbs/04_augment.ipynb #08caf214
 ONE_WAY = {"horizontal_flip": False, "vertical_flip": False, "rotation": 20, "shear": 20}
 
 
@@ -159,7 +159,7 @@ def limited(
         raise unknown("limit of an augmentation", strange[0], LARGEST)
     return replace(recipe, **{name: min(getattr(recipe, name), limits[name]) for name in limits})
 
-# %% ../nbs/04_augment.ipynb #28f0ef8b
+# %% ../nbs/04_augment.ipynb #dab05e76
 _MOVES = {  # What may happen to a picture, and the field that says how far it goes
     "zoom": "zoom",
     "down": "shift",
@@ -188,7 +188,7 @@ def _draw_moves(count: tf.Tensor, recipe: Augment, seed: tf.Tensor) -> dict[str,
         moves = tf.where(lots >= last, moves, 0.0)
     return dict(zip(_MOVES, tf.unstack(moves, axis=1), strict=True))
 
-# %% ../nbs/04_augment.ipynb #eb9fd459
+# %% ../nbs/04_augment.ipynb #b6fbfd66
 def _places(recipe: Augment, moves: dict[str, tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
     "The maps of places, with the mirrors that are drawn here."
     count, degree = tf.shape(moves["zoom"])[0], math.pi / 180
@@ -208,7 +208,7 @@ def _colours(images: tf.Tensor, moves: dict[str, tf.Tensor]) -> tf.Tensor:
     means = mean_colours(images)
     return colour_matrices(means, moves["brightness"], contrast, saturation, moves["hue"])
 
-# %% ../nbs/04_augment.ipynb #b268dc69
+# %% ../nbs/04_augment.ipynb #9a64bacb
 def _hide(images: tf.Tensor, recipe: Augment, seed: tf.Tensor) -> tf.Tensor:
     "Lay a grey square on each picture, and a rectangle of any colour on some."
     count, size, channels = tf.shape(images)[0], tuple(images.shape[1:3]), images.shape[3]
@@ -226,7 +226,7 @@ def _hide(images: tf.Tensor, recipe: Augment, seed: tf.Tensor) -> tf.Tensor:
         images = erase(images, boxes, shades)
     return images
 
-# %% ../nbs/04_augment.ipynb #d1621b41
+# %% ../nbs/04_augment.ipynb #ca798653
 def _through(layer: keras.layers.Layer, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     "What a Keras layer makes of pictures, with random numbers that `seed` decides."
     if not layer.built:
@@ -242,7 +242,7 @@ def _through(layer: keras.layers.Layer, images: tf.Tensor, seed: tf.Tensor) -> t
         )
     return result
 
-# %% ../nbs/04_augment.ipynb #23657b6f
+# %% ../nbs/04_augment.ipynb #fe33425f
 def augment_batch(
     images: tf.Tensor,  # `(batch, height, width, channels)` in 0-255, any number type
     recipe: Augment,  # What to do
@@ -268,7 +268,7 @@ def augment_batch(
         images = _through(layer, images, tf.random.fold_in(seeds[3], number))
     return tf.clip_by_value(images, 0.0, 255.0) if recipe.layers else images
 
-# %% ../nbs/04_augment.ipynb #0a50e620
+# %% ../nbs/04_augment.ipynb #5ed6ba3a
 def check_mixing(
     recipe: Augment,  # Any
     labels: Any,  # Of a batch or of a part: anything with `shape` and `dtype`
@@ -297,7 +297,7 @@ def mix_batch(
         images, labels, recipe.mixup, recipe.cutmix, tf.random.fold_in(seed, len(_MOVES))
     )
 
-# %% ../nbs/04_augment.ipynb #81bbfd81
+# %% ../nbs/04_augment.ipynb #c9625a2f
 def preview(
     image: np.ndarray,  # `(height, width, channels)` in 0-255
     recipe: str | Augment | Mapping[str, Any],  # A name, a recipe, or its fields
