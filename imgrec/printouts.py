@@ -20,15 +20,7 @@ from .intervals import interval
 from .splits import check_classes, split_notes, split_table
 from .terminal import percent, printable, ranged, text_table
 
-# %% ../nbs/24b_printouts.ipynb #e39055f9
-def _kinds(table: pd.DataFrame) -> str:
-    "Formats and sizes, such as '60 PNG, 8 x 8 pixels'."
-    ordered = table.assign(area=table["width"] * table["height"]).sort_values("area")
-    ends = [f"{ordered['width'].iloc[at]} x {ordered['height'].iloc[at]}" for at in (0, -1)]
-    formats = [f"{count} {name}" for name, count in table["format"].value_counts().items()]
-    return f"{', '.join(formats)}, {' to '.join(dict.fromkeys(ends))} pixels"
-
-
+# %% ../nbs/24b_printouts.ipynb #c6bf3986
 def _copies(catalog: Catalog) -> list[str]:
     "What is there more than once, such as '3 groups of the same picture (7 files)'."
     found = catalog.duplicates()
@@ -53,6 +45,14 @@ def _left_out(catalog: Catalog) -> list[str]:
     counts = catalog.left_out["reason"].value_counts()
     said = ", ".join(f"{count} {reason}" for reason, count in counts.items())
     return [f"Left out: {printable(said)}"]
+
+# %% ../nbs/24b_printouts.ipynb #e39055f9
+def _kinds(table: pd.DataFrame) -> str:
+    "Formats and sizes, such as '60 PNG, 8 x 8 pixels'."
+    ordered = table.assign(area=table["width"] * table["height"]).sort_values("area")
+    ends = [f"{ordered['width'].iloc[at]} x {ordered['height'].iloc[at]}" for at in (0, -1)]
+    formats = [f"{count} {name}" for name, count in table["format"].value_counts().items()]
+    return f"{', '.join(formats)}, {' to '.join(dict.fromkeys(ends))} pixels"
 
 
 def scan_text(
