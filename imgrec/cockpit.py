@@ -15,11 +15,11 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from .axes import COLOURS
 from .cockpit_state import CockpitState, Steerable, attach
 from .cockpit_view import CockpitView, Snapshot, alt_of, snapshot_of, trials_html
 from .controls import Control, shown
 from .curves import Curve, curves_png
-from .plots import COLOURS
 
 # %% ../nbs/19_cockpit.ipynb #686c61de
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .plots import COLOURS
+from .axes import COLOURS
 from .state import SearchState, TrialState
 
 # %% ../nbs/18b_curves.ipynb #693db339

@@ -1,5 +1,6 @@
 """Figures of odd tables: nothing cut off, nothing shown, no pyplot where an `ax` is given."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -12,11 +13,18 @@ from matplotlib import pyplot
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
+from imgrec.axes import plain_text, wrapped
+from imgrec.catalog import Catalog
 from imgrec.core import DataError, OptionError
+from imgrec.data import from_datasets, load
+from imgrec.datasets import digits
 from imgrec.evaluate import confusion_table, metrics
 from imgrec.plots import (
+    plot_augmentation,
+    plot_catalog,
     plot_confusion,
     plot_history,
     plot_images,
@@ -43,22 +51,36 @@ def own_axes(width=5.0, height=4.0):
     return figure.subplots()
 
 
-def cut_off(ax):
-    "Texts of a drawn figure that reach over its border."
+def texts_of(ax):
+    "The texts that are seen in a figure, once it is drawn."
     ax.figure.canvas.draw()
-    frame = ax.figure.bbox.padded(1.5)
-    texts = [*ax.texts, ax.title]
+    texts = [*ax.texts, ax.title, ax._left_title]
+    texts += ax.get_legend().get_texts() if ax.get_legend() else []
     for axis in (ax.xaxis, ax.yaxis) if ax.axison else ():
         low, high = sorted(axis.get_view_interval())
         assert np.isfinite([low, high]).all()
         ticks = axis.get_major_ticks()
         texts += [axis.label, *(tick.label1 for tick in ticks if low <= tick.get_loc() <= high)]
-    boxes = {text.get_text(): text.get_window_extent() for text in texts if text.get_text()}
+    return [text for text in texts if text.get_text()]
+
+
+def cut_off(ax):
+    "Texts of a drawn figure that reach over its border."
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts_of(ax)]
+    frame = ax.figure.bbox.padded(1.5)
     return [
         text
-        for text, box in boxes.items()
+        for text, box in boxes
         if box.x0 < frame.x0 or box.y0 < frame.y0 or box.x1 > frame.x1 or box.y1 > frame.y1
     ]
+
+
+def overlapping(ax):
+    "Pairs of texts of a drawn figure, one upon the other."
+    found = [(text.get_text(), Text.get_window_extent(text)) for text in texts_of(ax)]
+    boxes = [(text, box.padded(-1)) for text, box in found]
+    pairs = itertools.combinations(boxes, 2)
+    return [(one, other) for (one, a), (other, b) in pairs if a.overlaps(b)]
 
 
 def predictions(k, n=200, names=None):
@@ -209,6 +231,170 @@ def test_mistakes_of_several_labels_and_of_a_perfect_model():
     assert cut_off(perfect) == [] and perfect.texts[0].get_text() == "no mistakes in 1 pictures"
 
 
+def catalog_of(sizes, parts=True, scanned=True):
+    "A catalog with so many pictures of each class, the last of each damaged if it was scanned."
+    labels = np.repeat(list(sizes), list(sizes.values()))
+    table = pd.DataFrame({"file": [f"{row}.png" for row in range(len(labels))], "label": labels})
+    turn = table.groupby("label").cumcount(ascending=False)
+    if parts:
+        table["split"] = np.array(["train", "train", "valid", "test"])[turn % 4]
+    if scanned:
+        table = table.assign(ok=turn > 0, reason=np.where(turn > 0, "", "damaged: no end"))
+        table = table.assign(width=640 + turn, height=480, format="JPEG", brightness=99.0)
+    return Catalog(table, tuple(sizes))
+
+
+@pytest.mark.parametrize("size", [None, (3.2, 3)])
+@pytest.mark.parametrize(
+    "parts, scanned, ratio", [(False, False, 1), (True, True, 1), (True, True, 200)]
+)
+@pytest.mark.parametrize("k", [2, 30, 200])
+def test_catalogs_of_few_and_many_classes_fit_their_figure(k, parts, scanned, ratio, size):
+    sizes = {f"class {at}": 5 + int(5 * ratio * (1 - at / (k - 1)) ** 3) for at in range(k)}
+    ax = plot_catalog(catalog_of(sizes, parts, scanned), own_axes(*size) if size else None)
+    assert cut_off(ax) == [] and overlapping(ax) == []
+    assert ax.get_xscale() == ("log" if ratio > 50 else "linear")
+    assert ("logarithmic" in ax.get_xlabel()) == (ratio > 50)
+    assert ax.get_title(loc="left").startswith(f"{sum(sizes.values()):,} pictures, {k} classes")
+    assert bool(ax.get_legend()) == parts
+
+
+def test_a_row_has_its_parts_its_number_and_what_was_set_aside():
+    ax = plot_catalog(catalog_of({"cat": 21, "dog": 9}))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["cat", "dog"]
+    assert [text.get_text() for text in ax.texts] == ["20 + 1", "8 + 1"]
+    bars = np.array([patch.get_width() for patch in ax.patches]).reshape(4, 2)
+    assert bars.sum(axis=0).tolist() == [21, 9] and bars[-1].tolist() == [1, 1]
+    words = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert words == ["train 14", "valid 7", "test 7", "+ set aside 2"]
+    assert ax.get_title(loc="left").splitlines() == [
+        "30 pictures, 2 classes",
+        "2 set aside: damaged",
+        "largest class 2.5 times the smallest",
+        "647 x 480 (641 x 480 to 660 x 480) pixels; JPEG 100 %",
+    ]
+    colours = [to_hex(patch.get_facecolor()) for patch in ax.patches[::2]]
+    assert colours == ["#0173b2", "#de8f05", "#029e73", "#a0a0a0"], "told apart by all eyes"
+
+
+def test_of_many_classes_the_largest_and_the_smallest_are_named():
+    sizes = {f"class {at}": 10 + (7 * at) % 100 for at in range(100)}
+    named = [text.get_text() for text in plot_catalog(catalog_of(sizes, False, False)).texts]
+    assert named[:4] == ["class 57  109", "class 0  10", "class 14  108", "class 43  11"]
+    assert named[-1] == "100 classes,\nlargest first" and len(named) == 11
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # a letter that the font lacks is drawn as a box
+@pytest.mark.parametrize("names", [*STRANGE, ["caf\udce9", "\N{GRINNING FACE} 猫 " * 9]])
+def test_names_of_any_kind_stand_beside_their_rows(names):
+    ax = plot_catalog(catalog_of(dict.fromkeys(names, 9)))
+    assert cut_off(ax) == [] and overlapping(ax) == []
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_names_of_any_kind_stand_beside_the_ends():
+    names = ["caf\udce9", "\N{GRINNING FACE} 猫 " * 9, LONG, "$5$", r"\alpha$\frac$", "\n"]
+    ax = plot_catalog(catalog_of(dict.fromkeys([*names, *map(str, range(40)), *LONG], 9)))
+    assert cut_off(ax) == [] and overlapping(ax) == []
+
+
+def test_odd_catalogs_are_drawn():
+    nothing = catalog_of({"a": 1, "b": 1})
+    assert "2 classes without a picture" in plot_catalog(nothing).get_title(loc="left")
+    empty = plot_catalog(Catalog(catalog_of({"a": 5}).table, ("a", "b")))
+    assert [text.get_text() for text in empty.texts] == ["4 + 1", "0"]
+    assert "1 class without a picture" in empty.get_title(loc="left")
+    several = pd.DataFrame({"file": list("xyz"), "label": [("a", "b"), ("b",), ()]})
+    ax = plot_catalog(Catalog.from_table(several))
+    assert [text.get_text() for text in ax.texts] == ["1", "2"]
+    assert ax.get_title(loc="left").startswith("3 pictures, 2 classes, some in several")
+    assert plot_catalog(digits().scan().split()).get_title(loc="left").count("8 x 8") == 1
+    for each in (plot_catalog(nothing), empty, ax):
+        assert cut_off(each) == [] and overlapping(each) == []
+
+
+def test_a_title_is_broken_between_words():
+    line = "seven hundred and seven words " * 3
+    for width in (1.0, 2.0, 20.0):
+        assert " ".join(wrapped(line, width, own_axes())).split() == line.split()
+    assert len(wrapped(line, 20.0, own_axes())) == 1 < len(wrapped(line, 2.0, own_axes()))
+    assert wrapped("", 1.0, own_axes()) == []
+    assert plain_text("caf\udce9\u2028$") == "caf\\udce9 \\$"
+
+
+def drawn_rows(ax, views):
+    "What `plot_augmentation` drew: pictures, and views of each."
+    shown = np.stack([np.asarray(image.get_array()) for image in ax.images])
+    shown = shown.reshape(-1, 1 + views, *shown.shape[1:])
+    return shown[:, 0], shown[:, 1:]
+
+
+def gradients(n, **options):
+    "Splits of pictures whose left and right sides differ, two classes."
+    x = np.stack([np.tile(np.arange(8) * 20 + at, (8, 1)) for at in range(n)]).astype("uint8")
+    catalog = Catalog.from_arrays(x[..., None].repeat(3, axis=3), ["a", "b"] * (n // 2))
+    return load(catalog.split(0.2, 0.2), cache="memory", **options)
+
+
+def test_augmentation_shows_training_pictures_and_views_of_each():
+    splits = gradients(40, augment="light")
+    ax = plot_augmentation(splits, n=4, views=3)
+    originals, views = drawn_rows(ax, 3)
+    assert len(originals) == 4
+    train = splits.catalog.table["split"].eq("train").to_numpy()
+    known = {picture.tobytes() for picture in splits.catalog.arrays[train]}
+    assert all(picture.tobytes() in known for picture in originals), "as they are, and not others"
+    assert all(len({view.tobytes() for view in row}) == 3 for row in views)
+    words = [text.get_text() for text in ax.texts]
+    assert sorted(words[::4]) == ["a", "a", "b", "b"] and set(words) == {"a", "b", ""}
+    title = ax.get_title().replace("\n", " ")
+    assert title == "as they are, and light: horizontal flip, zoom 0.2"
+    assert cut_off(ax) == []
+
+
+def test_augmentation_is_the_same_for_the_same_seed():
+    splits = gradients(20, augment={"brightness": 0.3})
+    same = [drawn_rows(plot_augmentation(splits, 2, 2, seed), 2) for seed in (5, 5, 6)]
+    np.testing.assert_array_equal(same[0][1], same[1][1])
+    assert not np.array_equal(same[0][1], same[2][1])
+    originals, views = same[0]
+    light = views.mean(axis=(2, 3, 4)) - originals.mean(axis=(1, 2, 3))[:, None]
+    assert len(set(light.ravel())) == 4, "each picture is varied in its own way"
+
+
+def test_augmentation_follows_the_recipe_and_the_set():
+    ax = plot_augmentation(gradients(20, augment=None), n=3, views=2)
+    originals, views = drawn_rows(ax, 2)
+    np.testing.assert_array_equal(views, originals[:, None].repeat(2, axis=1))
+    assert "nothing is changed" in ax.get_title().replace("\n", " ")
+    ax = plot_augmentation(gradients(20, augment={"horizontal_flip": True}), n=1, views=9)
+    assert len({view.tobytes() for view in drawn_rows(ax, 9)[1][0]}) == 2
+    as_digits = load(digits().split(), augment={"horizontal_flip": True}, cache="memory")
+    originals, views = drawn_rows(plot_augmentation(as_digits, n=1, views=9), 9)
+    np.testing.assert_array_equal(views[0], originals.repeat(9, axis=0))
+
+
+def test_augmentation_of_pictures_that_are_read_in_every_pass(tmp_path):
+    for name, count in {"a": 8, "b": 8}.items():
+        (tmp_path / name).mkdir()
+        for at in range(count):
+            Image.new("RGB", (9, 9), (at, 0, 0)).save(tmp_path / name / f"{at}.png")
+    splits = load(Catalog.from_folder(tmp_path).split(), image_size=9, cache="off")
+    (tmp_path / splits.catalog.table.query("split == 'train'")["file"].iloc[0]).write_bytes(b"")
+    ax = plot_augmentation(splits, n=99, views=1)
+    assert len(ax.images) == 2 * (splits.catalog.table["split"].eq("train").sum() - 1)
+
+
+def test_augmentation_that_cannot_be_shown_is_refused():
+    splits = gradients(20)
+    with pytest.raises(DataError, match="n=0, views=6"):
+        plot_augmentation(splits, n=0)
+    with pytest.raises(DataError, match="plot_images"):
+        plot_augmentation(from_datasets((PICTURES, np.zeros(12))))
+    assert cut_off(plot_augmentation(splits, n=2, views=1)) == []
+    assert cut_off(plot_augmentation(splits, n=2, views=1, ax=own_axes(2, 3))) == []
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 300])
 @pytest.mark.parametrize("columns", [
     ["loss"], ["loss", "val_loss"], ["loss", "accuracy"],
@@ -275,7 +461,12 @@ def test_two_lines_of_one_figure_differ_in_colour_and_name():
 WITHOUT_PYPLOT = """
 import sys, numpy as np, pandas as pd
 from matplotlib.figure import Figure
-from imgrec.plots import plot_confusion, plot_history, plot_images
+from matplotlib.text import Text
+from imgrec.catalog import Catalog
+from imgrec.plots import plot_catalog, plot_confusion, plot_history, plot_images
+table = pd.DataFrame({"file": list("xyz"), "label": list("aab")})
+plot_catalog(Catalog.from_table(table), ax=Figure(layout="constrained").subplots())
+assert "tensorflow" not in sys.modules
 plot_images([np.zeros((2, 2))], ax=Figure().subplots())
 plot_history({"loss": [1.0]}, ax=Figure().subplots())
 assert plot_images([np.zeros((2, 2))]).figure.number == 1
