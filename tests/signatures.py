@@ -15,7 +15,7 @@ def colour(small: np.ndarray) -> bytes:
 
 def slow_colour(small: np.ndarray) -> bytes:
     "The first pixel, slowly; which pixel, and by which process, goes into a file."
-    time.sleep(0.01)
+    time.sleep(float(os.environ.get("IMGREC_TEST_SLEEP", "0.01")))
     with Path(os.environ["IMGREC_TEST_LOG"]).open("a") as log:
         log.write(f"{os.getpid()} {small[0, 0].tolist()}\n")
     return colour(small)

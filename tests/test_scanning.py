@@ -394,10 +394,11 @@ def test_a_terminal_sees_how_far_it_is(folder, capsys, monkeypatch):
     scan_files(paint(folder, 3))
     assert capsys.readouterr().err == ""  # over before anybody could read
     monkeypatch.setenv("IMGREC_TEST_LOG", os.devnull)
+    monkeypatch.setenv("IMGREC_TEST_SLEEP", "0.2")
     monkeypatch.setattr(processes, "_IDLE", [])
-    scan_files(paint(folder, 60), signature=signatures.slow_colour, workers=1)
+    scan_files(paint(folder, 20), signature=signatures.slow_colour, workers=1)
     shown = capsys.readouterr().err
-    assert "of 60 files" in shown and "left" in shown and shown.endswith("s\n")
+    assert "of 20 files" in shown and "left" in shown and shown.endswith("s\n")
 
 
 @pytest.mark.parametrize(
