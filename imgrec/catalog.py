@@ -88,7 +88,7 @@ class Judged(Pictures):
 
     def _repr_html_(self) -> str:
         counts = count_parts(self.table, self.class_names)
-        return f"<p>{_describe(self, table=False)}</p>{counts.to_html()}"
+        return f"<p>{_describe(self, table=False)}</p>{counts.to_html(max_rows=30)}"
 
 # %% ../nbs/02_catalog.ipynb #9e4c253c
 def _describe(
@@ -102,7 +102,7 @@ def _describe(
     aside = f", {', '.join(said)} (see .problems)" if said else ""
     counts = count_parts(catalog.table, catalog.class_names)
     first = f"Catalog: {len(catalog)} pictures, {classes}{aside}"
-    text = f"{first}\n{counts.to_string()}" if table else first
+    text = f"{first}\n{counts.to_string(max_rows=30)}" if table else first
     return text.encode(errors="backslashreplace").decode()  # a folder's name may be no UTF-8
 
 # %% ../nbs/02_catalog.ipynb #f6d715c0

@@ -150,8 +150,10 @@ def _assemble(
     train = epoch_passes(_training_part(bare), spec, recipe, settings["seed"])
     valid, test = (bare.ordered(name) if found[name] else None for name in ("valid", "test"))
     splits = replace(bare, train=train, valid=valid, test=test)
-    if len(splits.problems):
-        print(f"{len(splits.problems)} pictures were set aside, see splits.problems.")
+    late = len(splits.problems) - len(catalog.set_aside)  # the others are known since the scan
+    if late:
+        pictures = "picture was" if late == 1 else "pictures were"
+        print(f"{late} {pictures} set aside, see splits.problems.")
     return splits
 
 # %% ../nbs/05_data.ipynb #1205166d

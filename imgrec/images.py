@@ -121,6 +121,15 @@ def _webp_size(data: bytes) -> tuple[int, int]:
         return sides & 0x3FFF, sides >> 16 & 0x3FFF
     return 0, 0
 
+# %% ../nbs/01_images.ipynb #5d3a71c4
+def _of_any_size(data: bytes) -> Image.Image:
+    "A picture's header, where Pillow's own cap (179 million pixels) is below that of `Limits`."
+    for name in FORMATS:
+        factory, accept = Image.OPEN[name]
+        if accept and accept(data[:16]):
+            return factory(io.BytesIO(data), "")
+    raise PictureError("not a picture")
+
 # %% ../nbs/01_images.ipynb #ceeff51c
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
     "A `PictureError` for a picture that is larger or smaller than allowed."
@@ -138,9 +147,9 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
         _check_size((width, height), limits)
     try:
         np.empty(16 * width * height, np.uint8)  # a WebP needs so much, and would not say so
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise PictureError(f"too many pixels: {error}") from error
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        image = _of_any_size(data)
     except MemoryError as error:
         raise PictureError("out of memory") from error
     except Exception as error:  # whatever a decoder meets in hostile bytes

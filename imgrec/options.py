@@ -36,7 +36,9 @@ Model = Annotated[str, option("two_conv, three_conv, small_cnn or small_resnet."
 ImageSize = Annotated[int | None, option("Height and width; default 64, digits 28.", "PIXELS", 1)]
 Epochs = Annotated[int, option("Passes over the training pictures.", "N", 1)]
 BatchSize = Annotated[int, option("Pictures a step.", "N", 1)]
-Recipe = Annotated[str, option("How pictures vary: none, light, medium or strong.", "NAME")]
+Recipe = Annotated[
+    str, option("How pictures vary: none, light, medium, strong, randaugment.", "NAME")
+]
 Resize = Annotated[str, option("How they come to size: stretch, crop or pad.", "NAME")]
 Mirror = Annotated[bool, typer.Option(help="Whether a mirrored picture shows its class.")]
 Share = Annotated[float, option("Share of the pictures for this part.", "SHARE", 0, 0.9)]

@@ -307,6 +307,7 @@ def _train(
 ) -> tuple[pd.DataFrame, float]:
     "Let Keras train; Ctrl-C ends it politely."
     data = _training_data(splits, epochs)
+    model.optimizer.build(model.trainable_variables)  # or else the step is traced twice
     history = keras.callbacks.History()
     started = time.perf_counter()
     try:

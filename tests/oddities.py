@@ -98,7 +98,7 @@ NOT_PICTURES = {  # name -> content and the beginning of the reason
 
 def write_specials(folder: Path) -> dict[str, str]:
     "Write what is no ordinary file into a folder; the names with the expected reasons."
-    reasons = {}
+    folder, reasons = folder.absolute(), {}
     if hasattr(os, "mkfifo"):
         os.mkfifo(folder / "pipe.jpg")
         reasons["pipe.jpg"] = "not a regular file"

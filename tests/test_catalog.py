@@ -402,3 +402,12 @@ def test_a_second_scan_replaces_the_first(folder):
     again = strict.scan()
     assert len(again.problems) == 0
     assert again.table.columns.is_unique
+
+
+def test_a_catalog_of_many_classes_is_said_in_a_screenful():
+    names = [f"class {number:03}" for number in range(200)]
+    catalog = Catalog.from_arrays(np.zeros((200, 4, 4), np.uint8), names)
+    for said in (repr(catalog), catalog._repr_html_()):
+        assert "200 classes" in said and "class 000" in said and "class 199" in said
+        assert "class 100" not in said and len(said.splitlines()) < 300
+    assert len(repr(catalog).splitlines()) < 40

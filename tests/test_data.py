@@ -279,7 +279,9 @@ def test_bad_pictures_are_set_aside_with_their_reasons_and_the_rest_goes_on(fold
         bad[1]: "not a picture",
         bad[2]: "missing",
     }
-    assert "3 pictures were set aside" in capsys.readouterr().out
+    assert "3 pictures were set aside, see splits.problems." in capsys.readouterr().out
+    again = load(catalog.scan(), image_size=8, batch_size=4)
+    assert len(again.problems) == 3 and capsys.readouterr().out == "", "the scan has told them"
     assert set(files_of(splits)) == set(catalog.table["file"]) - set(bad)
     for _ in range(2):
         x, _ = everything(splits.train)

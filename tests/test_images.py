@@ -32,6 +32,7 @@ from oddities import (
 from PIL import Image, ImageFile
 from skimage import data as photos
 
+from imgrec import images
 from imgrec.core import OptionError, PictureError
 from imgrec.images import (
     FORMATS,
@@ -500,6 +501,23 @@ def test_a_huge_announcement_takes_no_memory(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 5_000_000  # 1.2 GB were announced
+
+
+def announced(kind: str, side: int) -> bytes:
+    "A small file whose header speaks of a square of so many pixels a side."
+    if kind == "PNG":
+        return png(side, side, 8, 2, bytes(3))
+    data, place = encoded(Image.new("L", (8, 8)), kind), {"GIF": 6, "BMP": 18}[kind]
+    both = struct.pack("<HH" if kind == "GIF" else "<II", side, side)
+    return data[:place] + both + data[place + len(both) :]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP"])
+def test_our_cap_counts_and_not_the_one_of_pillow(kind):
+    data = announced(kind, 20_000)
+    with pytest.raises(PictureError, match=r"^too many pixels: 20000 x 20000$"):
+        images._open(data, Limits())
+    assert images._open(data, Limits(max_pixels=10**9)).size == (20_000, 20_000)
 
 
 SEEDS = [photo(fmt, 6) for fmt in ("JPEG", "PNG", "WEBP", "TIFF")] + [

@@ -186,6 +186,7 @@ if os.fork() == 0:
     os.write(tell, b"x")
     os.close(1)
     time.sleep(60)
+    os._exit(0)
 os.read(child_is_there, 1)
 print("forked", flush=True)
 journal.append("command", command="still the parent's")
