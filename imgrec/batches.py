@@ -167,7 +167,12 @@ def _training_batch(
         places = part.shares.places(places, epoch)
     pictures, labels = part.take(places, whole=True)
     draw = tf.stack([tf.cast(seed, tf.int64) + 1, epoch * part.steps + step])
-    return mix_batch(augment_batch(pictures, recipe, draw), labels, recipe, draw)
+    if recipe.mixup or recipe.cutmix or recipe.layers:  # which look at the whole batch
+        return mix_batch(augment_batch(pictures, recipe, draw), labels, recipe, draw)
+    count = tf.shape(pictures)[0]  # the last batch is filled up: one shape, compiled once
+    filled = min(part.size, part.batch_size)
+    pictures = tf.pad(pictures, [[0, filled - count], [0, 0], [0, 0], [0, 0]])
+    return augment_batch(pictures, recipe, draw)[:count], labels
 
 # %% ../nbs/04c_batches.ipynb #9cc7e6ce
 def _finished(

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import zlib
 
+import pandas as pd
 import pytest
 from project import MEASURED, ROOT, functions, line_counts, notebooks
 
@@ -15,6 +16,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # Nothing that a test stores outlives the run, and nothing stored before can change a result.
 _CACHE = tempfile.TemporaryDirectory(prefix="imgrec-tests-", ignore_cleanup_errors=True)
 os.environ["IMGREC_CACHE"] = _CACHE.name
+
+pd.set_option("mode.string_storage", "python")  # as with most users, who have no pyarrow
 
 SECONDS: dict[str, float] = {}  # notebook -> how long it took
 

@@ -385,7 +385,6 @@ def test_tables_of_other_kinds_are_read(tmp_path):
 
 
 def test_parquet_keeps_lists_of_labels(tmp_path):
-    pytest.importorskip("pyarrow")
     rows = pd.DataFrame({"file": ["a", "b"], "label": [["dog", "cat"], []]})
     rows.to_parquet(tmp_path / "a.parquet")
     assert list_table(read_table(tmp_path / "a.parquet")).table["label"].tolist() == [
