@@ -261,14 +261,24 @@ class Corrections:
         return _unmatched(table, self.entries)
 
 # %% ../nbs/01l_cleaning.ipynb #739ba57e
+def _without_time(entries: Sequence[Entry]) -> list[Entry]:
+    "What entries say, whenever it was."
+    return [{name: entry[name] for name in entry if name != "time"} for entry in entries]
+
+
 def save_corrections(
     corrections: Corrections,  # In memory, or in another file
-    path: str | Path,  # A file that is not there yet
+    path: str | Path,  # A file that is not there yet, or begins in the same way
 ) -> Corrections:  # The same entries, in that file
     "Copy a journal to a file; later corrections go there."
-    if Path(path).exists():
-        raise JournalError(f"{path} exists. Expected a new name, so that no entry is lost.")
-    write_atomic(path, b"".join(map(encode_line, corrections.entries)))
+    found, ours = LineFile(Path(path)).entries, corrections.entries
+    if _without_time(found) != _without_time(ours[: len(found)]):
+        raise JournalError(
+            f"{path} holds {len(found)} corrections that this catalog does not have. Load the "
+            "catalog that they belong to, or save under another name, so that none is lost."
+        )
+    if len(found) < len(ours):
+        write_atomic(path, b"".join(map(encode_line, ours)))
     return Corrections(path)
 
 # %% ../nbs/01l_cleaning.ipynb #ad36f4d4

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .cleaning import Corrections, all_problems, save_corrections
-from .core import CatalogError
+from .core import CatalogError, JournalError
 from .images import read_image
 from .store import changed_files, load_table, save_table
 from .strata import order_key
@@ -149,8 +149,18 @@ _KEPT = ("class_names", "root", "multi_label", "horizontal_flip", "image_size")
 
 
 def _journal(path: Path) -> Path:
-    "Where the corrections of a saved catalog are."
+    "Where the corrections of a saved catalog are, unless it has a journal of its own."
     return path.with_name(f"{path.name}.corrections")
+
+
+def _kept_corrections(catalog: Pictures, path: Path) -> Corrections:
+    "The catalog's journal in a file: its own, or else one beside the saved catalog."
+    corrections = catalog.corrections
+    if corrections.file is not None:
+        return corrections
+    if corrections.entries or _journal(path).exists():
+        return save_corrections(corrections, _journal(path))
+    return Corrections(_journal(path))
 
 
 def save_pictures(
@@ -164,13 +174,11 @@ def save_pictures(
             "table with catalog.table.to_csv."
         )
     facts = {name: getattr(catalog, name) for name in _KEPT}
-    left, journal, corrections = catalog.left_out, _journal(path), catalog.corrections
+    left, corrections = catalog.left_out, _kept_corrections(catalog, path)
     facts["left_out"] = [] if left is None else left.to_numpy().tolist()
+    facts["corrections"] = len(corrections.entries)
+    facts["journal"] = corrections.file.path if corrections.file else _journal(path)
     save_table(catalog.table, facts, path)
-    if corrections.file is None and corrections.entries:
-        corrections = save_corrections(corrections, journal)
-    elif corrections.file is None:
-        corrections = Corrections(journal)
     return replace(catalog, corrections=corrections)
 
 # %% ../nbs/01o_pictures.ipynb #7164f058
@@ -185,5 +193,11 @@ def load_pictures(
         facts[name] = None if facts[name] is None else tuple(facts[name])
     left = pd.DataFrame(stored.facts["left_out"], columns=["file", "reason", "done"])
     facts["left_out"] = left if len(left) else None
-    corrections = Corrections(_journal(path))
+    journal = stored.facts["journal"]
+    corrections = Corrections(journal)
+    if len(corrections.entries) < stored.facts["corrections"]:
+        raise JournalError(
+            f"{journal} holds {len(corrections.entries)} corrections, and {path} was saved with "
+            f"{stored.facts['corrections']}. Bring back the journal, which belongs to the catalog."
+        )
     return kind(corrections.apply(stored.table), corrections=corrections, **facts)

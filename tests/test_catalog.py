@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from oddities import SCENE, WHOLE_PNG, write_folder, write_oddities
 
 from imgrec.catalog import Catalog
-from imgrec.core import CatalogError, DataError, ImageFolderError, MissingFileError
+from imgrec.core import CatalogError, DataError, ImageFolderError, JournalError, MissingFileError
 from imgrec.images import Limits, check_image
 from imgrec.pictures import fingerprint, read_row
 from imgrec.sources import list_folder
@@ -411,3 +411,35 @@ def test_a_catalog_of_many_classes_is_said_in_a_screenful():
         assert "200 classes" in said and "class 000" in said and "class 199" in said
         assert "class 100" not in said and len(said.splitlines()) < 300
     assert len(repr(catalog).splitlines()) < 40
+
+
+def test_a_saved_catalog_keeps_its_corrections_wherever_its_journal_is(tmp_path, monkeypatch):
+    write_folder(tmp_path / "pets")
+    monkeypatch.chdir(tmp_path)
+    fresh = Catalog.from_folder("pets", journal="own.jsonl")
+    first, second, third = fresh.table["file"][:3]
+    fresh.relabel(first, "dog").drop(second).save("pets.csv")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    back = Catalog.load("../pets.csv")
+    assert back.table.set_index("file").loc[first, "label"] == "dog"
+    assert back.problems["file"].tolist() == [second] and len(back.history()) == 2
+    back.drop(third)  # into the journal that it had
+    assert len(Catalog.load("../pets.csv").problems) == 2 == len(back.undo().problems) + 1
+    (tmp_path / "own.jsonl").rename(tmp_path / "gone.jsonl")
+    with pytest.raises(JournalError, match=r"own.jsonl holds 0 corrections.* saved with 2"):
+        Catalog.load("../pets.csv")
+
+
+def test_a_catalog_is_saved_again_but_not_over_the_corrections_of_another(tmp_path):
+    write_folder(tmp_path / "pets")
+    catalog = Catalog.from_folder(tmp_path / "pets")
+    first, second = catalog.table["file"][:2]
+    catalog = catalog.drop(first)
+    for _ in range(2):
+        catalog.save(tmp_path / "a.csv")
+    catalog.drop(second).save(tmp_path / "a.csv")
+    Catalog.from_folder(tmp_path / "pets").drop(first).drop(second).save(tmp_path / "a.csv")
+    with pytest.raises(JournalError, match="2 corrections that this catalog does not have"):
+        Catalog.from_folder(tmp_path / "pets").save(tmp_path / "a.csv")
+    assert len(Catalog.load(tmp_path / "a.csv").problems) == 2

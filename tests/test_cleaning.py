@@ -271,8 +271,12 @@ def test_a_journal_in_memory_can_be_kept(tmp_path):
     kept = save_corrections(corrections, tmp_path / "deep" / "c")
     assert_frame_equal(kept.apply(table()), frame)
     assert_frame_equal(kept.history(), corrections.history())
-    with pytest.raises(JournalError, match="exists"):
-        save_corrections(corrections, tmp_path / "deep" / "c")
+    assert save_corrections(corrections, tmp_path / "deep" / "c").entries == kept.entries, "again"
+    corrections.drop(frame, FILES[1])
+    assert len(save_corrections(corrections, tmp_path / "deep" / "c").entries) == 2, "and more"
+    with pytest.raises(JournalError, match="2 corrections that this catalog does not have"):
+        save_corrections(Corrections(), tmp_path / "deep" / "c")
+    assert len(Corrections(tmp_path / "deep" / "c").entries) == 2
 
 
 WRITER = """
