@@ -7,6 +7,7 @@ __all__ = ['Kind', 'Judged', 'Cleaned', 'Divided', 'Catalog']
 
 # %% ../nbs/02_catalog.ipynb #a02071aa
 import hashlib
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -181,6 +182,19 @@ class Divided(Cleaned):
             return leaks(self.table, valid, test, seed, group)
         return leaks_in(self.table, group)
 
+# %% ../nbs/02_catalog.ipynb #6a1be2c0
+def _warn_of_twins(class_names: Sequence[str]) -> None:
+    "Warn of classes that a reader would take for one."
+    plain: dict[str, str] = {}
+    for name in class_names:
+        other = plain.setdefault(" ".join(name.split()).casefold(), name)
+        if other != name:
+            warnings.warn(
+                f"Classes {other!r} and {name!r} differ in spaces or capitals only. If they are "
+                "one, mend the labels or the folders' names.",
+                stacklevel=4,
+            )
+
 # %% ../nbs/02_catalog.ipynb #da1db9fa
 Kind = TypeVar("Kind", bound=Pictures)
 
@@ -203,6 +217,7 @@ def _catalog_of(
             "classifier needs two or more: add pictures of what it shall be told apart from, such "
             "as a class 'other'."
         )
+    _warn_of_twins(names)
     corrections = Corrections(journal)
     table = corrections.apply(listing.table.reset_index(drop=True))
     left = listing.problems if len(listing.problems) else None
@@ -264,6 +279,7 @@ class Catalog(Divided):
         keep: Sequence[str] | None = (),  # Further columns, such as "patient"; None: all
         missing: str = "error",  # A row without a label: "error", "drop" or "none" of the classes
         outside: bool = False,  # Whether files may lie outside of the root
+        horizontal_flip: bool = True,  # Whether a mirrored picture still shows its class
         journal: str | Path | None = None,  # A file of corrections
     ) -> Self:  # A column `split` is kept, if there is one
         "A catalog of the pictures that a table lists."
@@ -271,7 +287,7 @@ class Catalog(Divided):
         listing = list_table(
             frame, file, label, root, separator, keep, missing, class_names, outside
         )
-        return _catalog_of(cls, listing, Path(root or "."), True, journal)
+        return _catalog_of(cls, listing, Path(root or "."), horizontal_flip, journal)
 
     @classmethod
     def from_arrays(

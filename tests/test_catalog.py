@@ -443,3 +443,16 @@ def test_a_catalog_is_saved_again_but_not_over_the_corrections_of_another(tmp_pa
     with pytest.raises(JournalError, match="2 corrections that this catalog does not have"):
         Catalog.from_folder(tmp_path / "pets").save(tmp_path / "a.csv")
     assert len(Catalog.load(tmp_path / "a.csv").problems) == 2
+
+
+def test_classes_that_look_the_same_are_told():
+    frame = pd.DataFrame({"file": list("abcd"), "label": ["cat", "cat ", "Cat", "dog"]})
+    with pytest.warns(UserWarning, match="differ in spaces or capitals only") as told:
+        assert Catalog.from_table(frame).class_names == ("Cat", "cat", "cat ", "dog")
+    assert len(told) == 2 and told[0].filename == __file__
+
+
+def test_a_table_can_say_that_mirrored_pictures_show_something_else():
+    frame = pd.DataFrame({"file": list("ab"), "label": ["left", "right"]})
+    assert Catalog.from_table(frame).horizontal_flip
+    assert not Catalog.from_table(frame, horizontal_flip=False).horizontal_flip
