@@ -127,7 +127,10 @@ def _of_any_size(data: bytes) -> Image.Image:
     for name in FORMATS:
         factory, accept = Image.OPEN[name]
         if accept and accept(data[:16]):
-            return factory(io.BytesIO(data), "")
+            try:
+                return factory(io.BytesIO(data), "")
+            except Image.DecompressionBombError as error:  # of a GIF's first frame
+                raise PictureError("too many pixels: in the first frame") from error
     raise PictureError("not a picture")
 
 # %% ../nbs/01_images.ipynb #ceeff51c

@@ -153,16 +153,6 @@ def _journal(path: Path) -> Path:
     return path.with_name(f"{path.name}.corrections")
 
 
-def _kept_corrections(catalog: Pictures, path: Path) -> Corrections:
-    "The catalog's journal in a file: its own, or else one beside the saved catalog."
-    corrections = catalog.corrections
-    if corrections.file is not None:
-        return corrections
-    if corrections.entries or _journal(path).exists():
-        return save_corrections(corrections, _journal(path))
-    return Corrections(_journal(path))
-
-
 def save_pictures(
     catalog: Kind,  # Of files
     path: Path,  # Ending in ".csv", or in ".parquet" where pyarrow is installed
@@ -174,10 +164,12 @@ def save_pictures(
             "table with catalog.table.to_csv."
         )
     facts = {name: getattr(catalog, name) for name in _KEPT}
-    left, corrections = catalog.left_out, _kept_corrections(catalog, path)
+    left, corrections = catalog.left_out, catalog.corrections
+    if corrections.file is None:
+        corrections = save_corrections(corrections, _journal(path))
     facts["left_out"] = [] if left is None else left.to_numpy().tolist()
     facts["corrections"] = len(corrections.entries)
-    facts["journal"] = corrections.file.path if corrections.file else _journal(path)
+    facts["journal"] = corrections.file.path  # type: ignore[union-attr]
     save_table(catalog.table, facts, path)
     return replace(catalog, corrections=corrections)
 

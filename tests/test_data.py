@@ -479,3 +479,15 @@ def test_an_image_size_that_is_none_is_shown_whole(size):
     catalog = Catalog.from_arrays(X, Y, ["cat", "dog"]).split(0.2, 0.2)
     with pytest.raises(DataError, match=re.escape(repr(size))):
         load(catalog, image_size=size)
+
+
+def test_a_last_batch_that_is_smaller_shows_its_own_pictures_and_no_others():
+    colours = np.arange(20, 200, 20, dtype=np.uint8)  # nine pictures in batches of four
+    pictures = np.broadcast_to(colours[:, None, None, None], (9, 8, 8, 1))
+    rows = tf.range(9, dtype=tf.int64)
+    part = Part(tf.constant(pictures), tf.constant(colours), rows, 4)
+    batches = list(numbered_steps(part, ImageSpec(8, 8, 1), Augment(True, zoom=0.2), 0, 0, 3))
+    assert [len(x) for x, _ in batches] == [len(y) for _, y in batches] == [4, 4, 1]
+    assert sorted(int(colour) for _, y in batches for colour in y) == colours.tolist()
+    for x, y in batches:
+        np.testing.assert_allclose(x, np.broadcast_to(y[:, None, None, None], x.shape), atol=0.01)

@@ -520,6 +520,15 @@ def test_our_cap_counts_and_not_the_one_of_pillow(kind):
     assert images._open(data, Limits(max_pixels=10**9)).size == (20_000, 20_000)
 
 
+def test_a_gif_whose_first_frame_is_huge_is_refused_by_every_limit():
+    data = bytearray(encoded(Image.new("P", (8, 8)), "GIF"))
+    place = data.index(b"\x2c") + 5
+    data[place : place + 4] = struct.pack("<HH", 60_000, 60_000)
+    for limits in (Limits(), Limits(max_pixels=10**10)):
+        with pytest.raises(PictureError, match=r"^too many pixels"):
+            decode_image(bytes(data), limits)
+
+
 SEEDS = [photo(fmt, 6) for fmt in ("JPEG", "PNG", "WEBP", "TIFF")] + [
     encoded(PICTURE, "BMP"),
     encoded(PICTURE, "GIF", save_all=True, append_images=[PICTURE.rotate(180)]),
