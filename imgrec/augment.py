@@ -19,6 +19,7 @@ import tensorflow as tf
 from .colour import colour_matrices, mean_colours, recolour, relevel
 from .core import OptionError, unknown
 from .geometry import affine_matrices, warp
+from .layers import apply_layer, as_layers, layer_settings, layers_from
 from .mixing import draw_boxes, erase, mix_pairs
 
 # %% ../nbs/04_augment.ipynb #ee941120
@@ -46,13 +47,13 @@ class Augment:
     layers: tuple[keras.layers.Layer, ...] = ()  # Keras layers, called with training=True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", as_layers(self.layers))
         _check_recipe(self)
 
     def to_dict(self) -> dict[str, Any]:
         "Plain values, ready for JSON; layers by their configuration."
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
-        return values | {"layers": layers}
+        return values | {"layers": layer_settings(self.layers)}
 
 # %% ../nbs/04_augment.ipynb #8dbbb3c8
 LARGEST = {
@@ -136,14 +137,7 @@ def as_recipe(
     strange = [name for name in value if name not in known]
     if strange:
         raise unknown("augmentation", strange[0], known)
-    try:
-        layers = tuple(map(keras.saving.deserialize_keras_object, value.get("layers", ())))
-    except (TypeError, ValueError) as error:
-        raise OptionError(
-            "A layer of the recipe cannot be made anew from its settings. Write "
-            "@keras.saving.register_keras_serializable() above its class."
-        ) from error
-    return Augment(**{**value, "layers": layers})
+    return Augment(**{**value, "layers": layers_from(value.get("layers", ()))})
 
 # %% ../nbs/04_augment.ipynb #08caf214
 ONE_WAY = {"horizontal_flip": False, "vertical_flip": False, "rotation": 20, "shear": 20}
@@ -226,22 +220,6 @@ def _hide(images: tf.Tensor, recipe: Augment, seed: tf.Tensor) -> tf.Tensor:
         images = erase(images, boxes, shades)
     return images
 
-# %% ../nbs/04_augment.ipynb #ca798653
-def _through(layer: keras.layers.Layer, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    "What a Keras layer makes of pictures, with random numbers that `seed` decides."
-    if not layer.built:
-        layer(keras.Input(images.shape[1:]))
-    states = [v for v in layer.variables if not any(v is weight for weight in layer.weights)]
-    seeds = [tf.cast(tf.random.fold_in(seed, k), state.dtype) for k, state in enumerate(states)]
-    with keras.StatelessScope(state_mapping=list(zip(states, seeds, strict=True))):
-        result = layer(images, training=True)
-    if not result.shape.is_compatible_with(images.shape):
-        raise OptionError(
-            f"A layer of a recipe must keep the shape {tuple(images.shape[1:])} of pictures, "
-            f"{layer.name} gives {tuple(result.shape[1:])}. Set the size by image_size in load()."
-        )
-    return result
-
 # %% ../nbs/04_augment.ipynb #fe33425f
 def augment_batch(
     images: tf.Tensor,  # `(batch, height, width, channels)` in 0-255, any number type
@@ -265,7 +243,7 @@ def augment_batch(
     images = _hide(images, recipe, seeds[2]) if uses("cutout", "erasing") else images
     images = tf.cast(images, tf.float32)
     for number, layer in enumerate(recipe.layers):
-        images = _through(layer, images, tf.random.fold_in(seeds[3], number))
+        images = apply_layer(layer, images, tf.random.fold_in(seeds[3], number))
     return tf.clip_by_value(images, 0.0, 255.0) if recipe.layers else images
 
 # %% ../nbs/04_augment.ipynb #5ed6ba3a

@@ -117,8 +117,9 @@ class Cleaned(Judged):
         note: str = "",  # Why
     ) -> Self:  # Corrected
         "Give pictures another label."
-        fixed = self.corrections.relabel(self.table, files, label, self.class_names, note)
-        return replace(self, table=fixed)
+        own = self.corrections.branch()
+        fixed = own.relabel(self.table, files, label, self.class_names, note)
+        return replace(self, table=fixed, corrections=own)
 
     def drop(
         self,
@@ -126,7 +127,8 @@ class Cleaned(Judged):
         note: str = "",  # Why
     ) -> Self:  # With `ok` False for these pictures
         "Leave pictures out from now on; nothing is deleted."
-        return replace(self, table=self.corrections.drop(self.table, files, note))
+        own = self.corrections.branch()
+        return replace(self, table=own.drop(self.table, files, note), corrections=own)
 
     def restore(
         self,
@@ -134,11 +136,13 @@ class Cleaned(Judged):
         note: str = "",  # Why
     ) -> Self:  # With `ok` True for these pictures, if a scan has nothing against them
         "Take pictures in again that were dropped."
-        return replace(self, table=self.corrections.restore(self.table, files, note))
+        own = self.corrections.branch()
+        return replace(self, table=own.restore(self.table, files, note), corrections=own)
 
     def undo(self) -> Self:
         "Take back the last correction that counts."
-        return replace(self, table=self.corrections.undo(self.table))
+        own = self.corrections.branch()
+        return replace(self, table=own.undo(self.table), corrections=own)
 
     def history(self) -> pd.DataFrame:
         "A row a file of each correction: `when`, `what`, `file`, `from`, `to`, `note`, `undone`."
@@ -312,6 +316,6 @@ class Catalog(Divided):
     def save(
         self,
         path: str | Path,  # Ending in ".csv", or in ".parquet" where pyarrow is installed
-    ) -> Self:  # Whose further corrections go into a journal beside that file
+    ) -> Self:  # Go on with this one: its further corrections go into a journal beside the file
         "Write the catalog to a file; the pictures stay where they are."
         return save_pictures(self, Path(path))

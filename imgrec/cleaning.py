@@ -90,9 +90,21 @@ def apply_entries(
     return _with_dropped(_with_labels(table, labels), dropped)
 
 # %% ../nbs/01l_cleaning.ipynb #1a9571f9
+def _each_once(files: Any) -> list[str]:
+    "One name or several as a list; a `CatalogError` for lists within a list."
+    listed = list(files) if isinstance(files, Iterable) and not isinstance(files, str) else [files]
+    for one in listed:
+        if isinstance(one, (list, tuple)):
+            raise CatalogError(
+                f"Expected names of files, received lists of them, such as {list(one[:3])}. Give "
+                "one list; a column of lists, such as `files` of duplicates(), with .explode()."
+            )
+    return list(dict.fromkeys(map(str, listed)))
+
+# %% ../nbs/01l_cleaning.ipynb #f93939b5
 def _names_of(table: pd.DataFrame, files: str | Iterable[str]) -> list[str]:
     "Files, each once; a `CatalogError` for one that the table does not have."
-    names = list(dict.fromkeys([files] if isinstance(files, str) else map(str, files)))
+    names = _each_once(files)
     known = set(table["file"][table["file"].isin(names)])
     for name in names:
         if name not in known:
@@ -201,6 +213,14 @@ class Corrections:
         self.entries = [] if self.file is None else self.file.entries  # In order
         if self.file and self.file.torn:
             warnings.warn(f"{path}: the last entry was cut off and is left out.", stacklevel=2)
+
+    def branch(self) -> "Corrections":
+        "What to correct next in: in memory a copy, in a file the same, which is one for all."
+        if self.file is not None:
+            return self
+        own = Corrections()
+        own.entries = list(self.entries)
+        return own
 
     def apply(
         self,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options as ask
-from .core import CatalogError, MissingFileError, OptionError, seed_everything, unknown
+from .core import CatalogError, MissingFileError, OptionError, many, seed_everything, unknown
 from .terminal import PoliteGroup, printable, waiting
 
 if TYPE_CHECKING:
@@ -77,12 +77,11 @@ def scan(
     from imgrec.folders import catalog_named
     from imgrec.printouts import scan_text, too_few
 
-    catalog = catalog_named(folder).scan()
+    catalog = catalog_named(folder, allow_empty=True).scan()
     if csv:
-        return _echo_csv(catalog.table)
+        return _echo_csv(catalog.table.drop(columns="signature"))  # bytes that only we understand
     typer.echo(scan_text(folder, catalog))
-    problem = too_few(catalog)
-    if problem:
+    if problem := too_few(catalog):
         typer.echo(f"Before training: {printable(problem)}")
     _next(f"train {shlex.quote(folder)}")
 
@@ -305,7 +304,8 @@ def _removed(names: Sequence[str]) -> str:
     from imgrec.cache import cache_table, remove_tables
 
     wanted = cache_table()["table"].tolist() if list(names) == ["all"] else names
-    return f"Removed {len(wanted)} tables: {remove_tables(wanted) / 1e6:,.1f} MB are free again"
+    freed = remove_tables(wanted) / 1e6
+    return f"Removed {many(len(wanted), 'table')}: {freed:,.1f} MB are free again"
 
 
 @app.command()

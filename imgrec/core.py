@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LABEL_MODES', 'ImgrecError', 'OptionError', 'SpecError', 'PictureError', 'ImageFolderError', 'CatalogError',
            'DataError', 'ModelError', 'SpaceError', 'JournalError', 'SearchError', 'ClassifierError',
-           'MissingFileError', 'expect_error', 'unknown', 'ImageSpec', 'seed_everything', 'optional', 'in_notebook',
-           'atomic_path', 'write_atomic', 'write_json', 'read_json', 'sha256_of', 'cache_folder']
+           'MissingFileError', 'expect_error', 'unknown', 'many', 'ImageSpec', 'seed_everything', 'optional',
+           'in_notebook', 'atomic_path', 'write_atomic', 'write_json', 'read_json', 'sha256_of', 'cache_folder']
 
 # %% ../nbs/00_core.ipynb #1137cbe7
 import contextlib
@@ -61,7 +61,7 @@ class SpaceError(ImgrecError, ValueError):
 
 
 class JournalError(ImgrecError, ValueError):
-    "A search's record that cannot be read or is in use."
+    "A record, of a search or of corrections, that cannot be read or is in use."
 
 
 class SearchError(ImgrecError, RuntimeError):
@@ -100,6 +100,15 @@ def unknown(
     close = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return error(f"Unknown {kind} {name!r}.{hint} Expected one of: {', '.join(known)}.")
+
+# %% ../nbs/00_core.ipynb #106faa59
+def many(
+    count: int,  # From 0
+    noun: str,  # Of one of them
+) -> str:  # Such as "1 batch" or "2,000 pictures"
+    "A count and its noun."
+    plural = noun + ("es" if noun.endswith(("ch", "s", "x")) else "s")
+    return f"{count:,} {noun if count == 1 else plural}"
 
 # %% ../nbs/00_core.ipynb #c9a68b91
 LABEL_MODES = ("binary", "categorical", "int", "multi_label")

@@ -6,6 +6,7 @@
 __all__ = ['Splits', 'load', 'from_datasets', 'as_splits']
 
 # %% ../nbs/05_data.ipynb #9bc6c9d8
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +25,8 @@ from imgrec.batches import (
     ordered_pass,
 )
 from .catalog import Catalog
-from .core import CatalogError, DataError, ImageSpec, unknown
+from .core import CatalogError, DataError, ImageSpec, many, unknown
+from .layers import check_layers
 from .packed import Packed, Streamed, pack
 from imgrec.pipelines import (
     as_dataset,
@@ -34,7 +36,7 @@ from imgrec.pipelines import (
     guess_label_mode,
     named,
 )
-from .settings import load_settings, plain_recipe, recipe_for, whole_number
+from .settings import load_settings, recipe_for
 from .splits import check_classes
 
 # %% ../nbs/05_data.ipynb #42c4ec85
@@ -81,12 +83,15 @@ class Splits:
     def with_options(
         self,
         batch_size: int | None = None,  # Pictures a batch
-        augment: str | Augment | Mapping | None = None,  # A recipe
+        augment: str | Augment | Mapping | None = None,  # A recipe; "none" for the pictures as is
         image_size: int | tuple[int, int] | None = None,  # `(height, width)`
+        resize: str | None = None,  # "stretch", "crop" or "pad"
+        balance: bool | None = None,  # Whether every class is trained on as often as the largest
+        seed: int | None = None,  # Decides order and augmentation
     ) -> "Splits":  # The same pictures
         "Open the same pictures with something changed; None keeps what was."
-        changes = {"batch_size": batch_size, "augment": augment, "image_size": image_size}
-        return _reopen(self, {name: value for name, value in changes.items() if value is not None})
+        asked = {name: value for name, value in locals().items() if name != "self"}
+        return _reopen(self, {name: value for name, value in asked.items() if value is not None})
 
     def __reduce__(self) -> tuple:
         return _opened_again, _recipe_to_open(self)
@@ -129,7 +134,6 @@ def _part_of(splits: Splits, part: str) -> tuple[Part, ImageSpec, list[str]]:
 def _training_part(splits: Splits) -> Part:
     "The rows to train on, each class equally often if that was asked for."
     part, _, _ = _part_of(splits, "train")
-    check_mixing(recipe_for(splits.catalog, splits.settings["augment"]), part.labels)
     if not splits.settings["balance"]:
         return part
     labels = splits.catalog.table["label"].iloc[part.rows.numpy()]  # type: ignore[union-attr]
@@ -146,8 +150,10 @@ def _assemble(
         raise CatalogError("No picture of the training part can be used; see catalog.problems.")
     if not catalog.multi_label:  # there, sets of classes are divided, and a rare one may miss
         _check_classes(catalog, packed)
-    recipe = recipe_for(catalog, settings["augment"])
-    train = epoch_passes(_training_part(bare), spec, recipe, settings["seed"])
+    recipe, part = recipe_for(catalog, settings["augment"]), _training_part(bare)
+    check_mixing(recipe, part.labels)
+    check_layers(recipe.layers, spec.shape)
+    train = epoch_passes(part, spec, recipe, settings["seed"])
     valid, test = (bare.ordered(name) if found[name] else None for name in ("valid", "test"))
     splits = replace(bare, train=train, valid=valid, test=test)
     late = len(splits.problems) - len(catalog.set_aside)  # the others are known since the scan
@@ -166,14 +172,10 @@ def _reopen(splits: Splits, changes: dict[str, Any]) -> Splits:
             f"These splits were made from datasets and cannot be opened with another "
             f"{', '.join(changes)}. Make them with load(catalog) instead."
         )
-    if "image_size" in changes:
+    if {"image_size", "resize"} & changes.keys():
         return load(splits.catalog, **{**splits.settings, **changes})
-    if "augment" in changes:
-        changes["augment"] = plain_recipe(changes["augment"])
-    if "batch_size" in changes:
-        changes["batch_size"] = whole_number("batch_size", changes["batch_size"], 1)
-    settings = {**splits.settings, **changes}
-    return _assemble(splits.catalog, splits.spec, settings, splits.packed)
+    spec, settings = load_settings(splits.catalog, {**splits.settings, **changes})
+    return _assemble(splits.catalog, spec, settings, splits.packed)
 
 # %% ../nbs/05_data.ipynb #1c23cffe
 def _problems(catalog: Catalog | None, packed: Packed | Streamed | None) -> pd.DataFrame:
@@ -184,6 +186,17 @@ def _problems(catalog: Catalog | None, packed: Packed | Streamed | None) -> pd.D
     return pd.concat([catalog.set_aside, late[~packed.ok]]).drop_duplicates("file")
 
 
+def _amount(splits: Splits, part: str, dataset: tf.data.Dataset) -> str:
+    "Pictures and batches in words; the batches alone where the dataset is one of yours."
+    if splits.catalog is None or splits.packed is None:
+        batches = int(dataset.cardinality())
+        return many(batches, "batch") if batches >= 0 else "an unknown number of batches"
+    cut = _training_part(splits) if part == "train" else _part_of(splits, part)[0]
+    pictures, repeats = len(cut.rows), cut.size - len(cut.rows)
+    again = f" and {many(repeats, 'repeat')}" if repeats else ""
+    return f"{many(pictures, 'picture')}{again} in {many(cut.steps, 'batch')}"
+
+# %% ../nbs/05_data.ipynb #210a7c67
 def _describe(splits: Splits) -> str:
     "One line a part."
     spec, lines = splits.spec, []
@@ -192,11 +205,7 @@ def _describe(splits: Splits) -> str:
         if dataset is None:
             lines.append(f"  {part}: none")
             continue
-        batches = int(dataset.cardinality())
-        pictures = ""
-        if splits.catalog is not None and splits.packed is not None:
-            pictures = f"{len(_usable(splits.catalog, splits.packed, part))} pictures in "
-        lines.append(f"  {part}: {pictures}{batches if batches >= 0 else '?'} batches")
+        lines.append(f"  {part}: {_amount(splits, part, dataset)}")
     shape = " x ".join(map(str, spec.shape))
     usual = {"balance": False, "cache": "auto"}  # not worth a word
     told = [name for name in splits.settings if splits.settings[name] != usual.get(name)]
@@ -205,6 +214,23 @@ def _describe(splits: Splits) -> str:
     return "\n".join([head, *lines, *([f"  {made}"] if made else [])])
 
 # %% ../nbs/05_data.ipynb #26069f2e
+def _check_divided(catalog: Catalog) -> None:
+    "Refuse what is no divided catalog; warn of folds of which none is for validation."
+    if not isinstance(catalog, Catalog):
+        raise DataError(
+            f"Expected a catalog, received {type(catalog).__name__}. For datasets and arrays of "
+            "your own, use from_datasets, or Catalog.from_arrays(x, y).split()."
+        )
+    if "split" not in catalog.table:
+        raise CatalogError("The catalog is not split. Call catalog.split() before load().")
+    if "fold" in catalog.table and not catalog.table["split"].eq("valid").any():
+        warnings.warn(
+            "The catalog is in folds, and none is for validation: all are trained on. Choose one "
+            "with catalog.fold(0).",
+            stacklevel=3,
+        )
+
+# %% ../nbs/05_data.ipynb #90fa5b8c
 def load(
     catalog: Catalog,  # With a column `split`: call `.split()` first
     image_size: int | tuple[int, int] | None = None,  # Default: the catalog's, the arrays', 64
@@ -219,8 +245,7 @@ def load(
 ) -> Splits:  # Three datasets and their spec
     "Turn a split catalog into batches; each picture is decoded once and kept as `uint8`."
     asked = dict(locals())
-    if "split" not in catalog.table:
-        raise CatalogError("The catalog is not split. Call catalog.split() before load().")
+    _check_divided(catalog)
     spec, settings = load_settings(catalog, asked)
     packed = pack(catalog, spec.shape, settings["resize"], settings["cache"])
     return _assemble(catalog, spec, settings, packed)

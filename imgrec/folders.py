@@ -22,11 +22,12 @@ from .datasets import digits
 def catalog_named(
     folder: str,  # A folder with one folder per class, or "digits"
     mirror: bool = True,  # Whether a mirrored picture still shows its class
+    allow_empty: bool = False,  # Whether a class may have no pictures
 ) -> Catalog:  # Not scanned, not divided
     "The pictures that a name stands for."
     if folder == "digits" and not Path(folder).exists():
         return digits()
-    return Catalog.from_folder(folder, horizontal_flip=mirror)
+    return Catalog.from_folder(folder, horizontal_flip=mirror, allow_empty=allow_empty)
 
 # %% ../nbs/24a_folders.ipynb #b0925689
 def pictures_digest(

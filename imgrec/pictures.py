@@ -39,10 +39,10 @@ class Pictures:
 
     def read(
         self,
-        row: int,  # Row of the table
+        row: int | str,  # Row of the table, or a name in its column `file`
     ) -> np.ndarray:  # `uint8`, `(height, width, channels)`
         "One picture."
-        return read_row(self, row)
+        return read_row(self, _row_of(self.table, row))
 
     def sample(
         self,
@@ -70,6 +70,18 @@ class Pictures:
         return len(self.table)
 
 # %% ../nbs/01o_pictures.ipynb #3a548b51
+def _row_of(table: pd.DataFrame, row: int | str) -> int:
+    "The place of a row that is given by number or by file; a `CatalogError` where it is not."
+    if isinstance(row, str):
+        places = np.flatnonzero(table["file"] == row)
+        if not len(places):
+            raise CatalogError(f"The catalog has no file {row!r}; see the column `file`.")
+        return int(places[0])
+    if not -len(table) <= row < len(table):
+        raise CatalogError(f"The catalog has {len(table)} rows, from 0; received row {row}.")
+    return row
+
+
 def read_row(
     catalog: Pictures,  # Of files or of arrays
     row: int,  # Row of its table

@@ -119,6 +119,8 @@ def plot_augmentation(
     from imgrec.augment import preview  # brings TensorFlow, which no other figure needs
     from imgrec.settings import recipe_for
 
+    if not hasattr(splits, "settings"):
+        raise DataError(f"Expected splits from load(catalog), received {type(splits).__name__}.")
     if splits.catalog is None:
         raise DataError(
             "These splits were made from datasets, whose augmentation is not ours to know. Draw "

@@ -14,7 +14,7 @@ import pandas as pd
 
 from .cache import cache_table, verify_table
 from .catalog import Catalog
-from .core import CatalogError
+from .core import CatalogError, many
 from .evaluate import PROBABILITY, accuracy, metrics, most_confident_mistakes
 from .intervals import interval
 from .splits import check_classes, split_notes, split_table
@@ -81,6 +81,10 @@ def too_few(
     catalog: Catalog,  # Scanned
 ) -> str:  # Empty when there is enough of every class
     "Why pictures cannot be divided yet; a `CatalogError` for a class without a usable one."
+    listed = set(catalog.table["label"])
+    for name in catalog.class_names:
+        if name not in listed:
+            raise CatalogError(f"Class {name!r} has no pictures. Add some, or remove its folder.")
     check_classes(catalog.table, catalog.table["ok"])
     try:
         return "\n".join(split_notes(split_table(catalog.table, 0.15, 0.15)))
@@ -183,7 +187,7 @@ def _state(row: dict[str, Any], folder: Path, verify: bool) -> str:
     if not row["whole"]:
         return "not finished"
     changed = verify_table(folder / row["table"]) if verify else []
-    return f"{len(changed)} blocks changed: remove it" if changed else "whole"
+    return f"{many(len(changed), 'block')} changed: remove it" if changed else "whole"
 
 
 def cache_text(

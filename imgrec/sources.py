@@ -127,7 +127,8 @@ def _follow(tree: FolderTree) -> list[tuple[str, str]]:
     for name, path in sorted(tree.links):
         real = os.path.realpath(path)
         if not (tree.outside or is_inside(real, tree.root)):
-            tree.problems.append((name, f"link leaves the folder: {real}"))
+            why = "leaves the folder" if os.path.lexists(real) else "leads nowhere"
+            tree.problems.append((name, f"link {why}: {real}"))
             tree.refused += [name] if Path(real).is_dir() else []
         elif Path(real).is_dir():
             folders.append((name, real))
@@ -240,7 +241,7 @@ def _refuse_empty(root: Path, tree: FolderTree, folder: str, label: str) -> None
         why = "the folder is empty"
     raise ImageFolderError(
         f"Class {label or folder!r} has no pictures: {root / folder}: {why}. Put pictures there, "
-        "remove the folder, or say allow_empty=True."
+        "remove the folder, or, in Python, say allow_empty=True."
     )
 
 # %% ../nbs/01e_sources.ipynb #c7670db8

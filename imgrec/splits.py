@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from .core import CatalogError
+from .core import CatalogError, many
 from .strata import GroupBy, Strata, allot, allot_folds, deal, group_numbers, strata_of
 from .strata import order_key as order_key  # for imgrec.catalog
 
@@ -139,11 +139,6 @@ def _lacking(there: pd.Series) -> str:
     return ", ".join(words)
 
 # %% ../nbs/01j_splits.ipynb #b25428dd
-def _many(count: int, noun: str) -> str:
-    "Such as '1 picture' or '2 pictures'."
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _class_notes(places: pd.DataFrame) -> list[str]:
     "A line for each class that is not everywhere."
     rows = places.explode("label").dropna(subset="label")
@@ -152,10 +147,10 @@ def _class_notes(places: pd.DataFrame) -> list[str]:
     there = pd.crosstab(rows["label"], rows["place"]) > 0
     notes = []
     for name in there.index[~there.all(axis=1)]:
-        lacking, many = _lacking(there.loc[name]), _many(counts[name], "picture")
+        lacking, said = _lacking(there.loc[name]), many(counts[name], "picture")
         if groups[name] < counts[name]:
-            many += f" in {_many(groups[name], 'group')}"
-        notes += [f"Class {name!r} has {many}: {lacking}."] if lacking else []
+            said += f" in {many(groups[name], 'group')}"
+        notes += [f"Class {name!r} has {said}: {lacking}."] if lacking else []
     return notes
 
 # %% ../nbs/01j_splits.ipynb #98c9d2b7
@@ -170,7 +165,7 @@ def split_notes(
     notes, parted = _class_notes(places), spread[spread.duplicated()].nunique()
     if parted:
         notes.append(
-            f"{_many(parted, 'group')} of pictures that belong together in several parts, as the "
+            f"{many(parted, 'group')} of pictures that belong together in several parts, as the "
             "table said before: a leak. leaks_in(table) lists them."
         )
     given = [] if before is None or "split" not in before else before["split"].tolist()

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import stat
+import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -276,6 +277,12 @@ class Stored:
         return f"Stored: {len(self.table)} rows; {', '.join(self.facts) or 'no facts'}"
 
 
+def _give_back() -> None:
+    "Return to the system what Arrow, where pandas uses it, keeps of memory after a large file."
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
+
+
 def load_table(
     path: str | Path,  # What `save_table` wrote
 ) -> Stored:  # Table and facts, as they were
@@ -284,7 +291,8 @@ def load_table(
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist. Expected a file that Catalog.save wrote.")
     plain, header = (_read_parquet if path.suffix == ".parquet" else _read_csv)(path)
-    columns = {name: _decoded(plain[name], facts) for name, facts in header["columns"]}
+    columns = {name: _decoded(plain.pop(name), facts) for name, facts in header["columns"]}
+    _give_back()
     folder = Path(os.path.normpath(path.parent))
     return Stored(pd.DataFrame(columns), _placed(header["facts"], folder))
 

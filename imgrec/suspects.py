@@ -8,6 +8,7 @@ __all__ = ['out_of_fold', 'suspects']
 # %% ../nbs/09a_suspects.ipynb #fbbd2802
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,14 +119,32 @@ def _suggestions(
     return said, np.where(yes, chances, 1 - chances).prod(axis=1)
 
 # %% ../nbs/09a_suspects.ipynb #c3d0791d
+def _check_asked(catalog: Any, predictions: Any, n: Any) -> None:
+    "Refuse arguments of another kind."
+    if not isinstance(catalog, Catalog) or not isinstance(predictions, pd.DataFrame):
+        received = f"{type(catalog).__name__} and {type(predictions).__name__}"
+        raise DataError(f"Expected a catalog and a table of predictions, received {received}.")
+    if n is not None and (not isinstance(n, (int, np.integer)) or n < 1):
+        raise OptionError(f"n must be a whole number from 1, received {n!r}.")
+
+# %% ../nbs/09a_suspects.ipynb #ad80d07c
+def _warn_of_weakness(differ: int, examined: int) -> None:
+    "Warn where the predictions contradict more than half of the labels."
+    if 2 * differ > examined:
+        warnings.warn(
+            f"The predictions contradict {differ} of {examined} labels, which says more about them "
+            "than about the labels. Train a better model before you mend anything.",
+            stacklevel=3,
+        )
+
+# %% ../nbs/09a_suspects.ipynb #f93d97d4
 def suspects(
     catalog: Catalog,  # Whose labels are examined, as they are now
     predictions: pd.DataFrame,  # `file` and `probability_<class>`, such as from `out_of_fold`
     n: int | None = None,  # How many at most; default: as many as seem to be wrong
 ) -> pd.DataFrame:  # `file`, `label`, `suggested`, `score` (0 wrong, 1 right), `confidence`
     "Pictures whose label is probably wrong, the most suspicious first; the index is their row."
-    if n is not None and (not isinstance(n, (int, np.integer)) or n < 1):
-        raise OptionError(f"n must be a whole number from 1, received {n!r}.")
+    _check_asked(catalog, predictions, n)
     chances = _probabilities(predictions, catalog.class_names)
     rows = _rows(catalog, predictions["file"])
     order = np.argsort(rows, kind="stable")[(rows < 0).sum() :]
@@ -139,5 +158,6 @@ def suspects(
     said, sure = _suggestions(chances, catalog.class_names, several)
     table = table.assign(suggested=said, score=scores, confidence=sure)
     differ = [label != other for label, other in zip(table["label"], said, strict=True)]
+    _warn_of_weakness(sum(differ), len(differ))
     table = table[differ].sort_values(["score", "confidence"], ascending=[True, False])
     return table.head(count if n is None else n)

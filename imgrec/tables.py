@@ -8,7 +8,7 @@ __all__ = ['MISSING_LABELS', 'Problems', 'read_table', 'list_table']
 # %% ../nbs/01g_tables.ipynb #da6e8678
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,21 @@ def _csv(path: Path) -> pd.DataFrame:
     with path.open("rb") as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise ValueError("it is in UTF-16; save it as UTF-8")
-    return pd.read_csv(
+    frame = pd.read_csv(
         path,
         sep="\t" if ".tsv" in path.suffixes else ",",
         dtype=str,
         keep_default_na=False,
+        skip_blank_lines=False,  # so that the rows can be counted as a spreadsheet does
         encoding_errors="surrogateescape",
     )
+    frame.index += 2
+    return frame[(frame.notna() & (frame != "")).any(axis=1)]
 
 
 def read_table(
     path: str | Path,  # A file in CSV, TSV (".tsv") or Parquet (".parquet"), with column names
-) -> pd.DataFrame:  # Of CSV and TSV, every value as the word that stands in the file
+) -> pd.DataFrame:  # Of CSV and TSV, values as words, and rows from 2 as in a spreadsheet
     "Read a table of labels; an error for a file that is missing or no table."
     path = Path(path)
     if not path.exists():
@@ -55,9 +58,14 @@ def read_table(
         return with_odd_names(lambda: _csv(path))
     except (OSError, ValueError) as error:
         kind = "Parquet" if path.suffix == ".parquet" else "CSV"
-        raise CatalogError(f"{path} is not a table in {kind}: {error}.") from error
+        raise CatalogError(f"{path} is not a table in {kind}: {str(error).strip()}.") from error
 
 # %% ../nbs/01g_tables.ipynb #55aca30b
+def _more(found: Sized) -> str:
+    "How many there are beside the first that a message names."
+    return f", and {len(found) - 1} more" if len(found) > 1 else ""
+
+
 def _pieces(cell: str, separator: str) -> list[str] | None:
     "The words in a cell; None for an empty one."
     return [word for word in map(str.strip, cell.split(separator)) if word] or None
@@ -74,7 +82,7 @@ def _flag_labels(frame: pd.DataFrame, columns: Sequence[str]) -> list[Any]:
         row, column = strange[0]
         raise CatalogError(
             f"Column {columns[column]!r} must say 0 or 1 in each row, received "
-            f"{str(values.iloc[row, column])!r} in row {frame.index[row]}."
+            f"{str(values.iloc[row, column])!r} in row {frame.index[row]}{_more(strange)}."
         )
     flags, places = np.unique(numbers == 1, axis=0, return_inverse=True)
     names = np.array(columns, dtype=object)
@@ -106,7 +114,7 @@ def _fill_missing(labels: list[Any], index: pd.Index, missing: str) -> list[Any]
     holes = [row for row, label in zip(index, labels, strict=True) if label is None]
     if missing == "error" and holes:
         raise CatalogError(
-            f"Row {holes[0]} has no label{f', and {len(holes) - 1} more' if holes[1:] else ''}. "
+            f"Row {holes[0]} has no label{_more(holes)}. "
             'Give it one; or say missing="drop" to leave such rows out, or missing="none" if they '
             "show none of the classes."
         )
@@ -122,20 +130,26 @@ def _relative(name: str, bases: Iterable[str]) -> str:
     return name.replace(os.sep, "/")
 
 
+def _leads_away(name: str) -> bool:
+    "Whether a path is absolute, or begins above the root."
+    return name[0] == "/" or name[1:2] == ":" or name.partition("/")[0] == ".."
+
+
 def _file_names(values: pd.Series, root: str | Path, outside: bool) -> list[str]:
     "Files relative to the root; a `CatalogError` for a row without one, or with one outside."
     empty = values.index[values.isna() | values.eq("")]
     if len(empty):
-        raise CatalogError(f"Row {empty[0]} has no file in column {values.name!r}.")
+        named = f"Row {empty[0]} has no file in column {values.name!r}"
+        raise CatalogError(f"{named}{_more(empty)}.")
     bases = [os.path.normpath(Path(root).absolute()), os.path.realpath(root)]
     names = [_relative(str(value), bases) for value in values.tolist()]
-    for place, name in enumerate(names):
-        if not outside and (name[0] == "/" or name[1:2] == ":" or name.partition("/")[0] == ".."):
-            raise CatalogError(
-                f"Row {values.index[place]} has {values.iloc[place]!r}, which lies outside of "
-                f"{root}. Expected a path below it; give another root, or say outside=True if the "
-                "table may name such files."
-            )
+    away = [place for place, name in enumerate(names) if not outside and _leads_away(name)]
+    if away:
+        raise CatalogError(
+            f"Row {values.index[away[0]]} has {values.iloc[away[0]]!r}, which lies outside of "
+            f"{root}{_more(away)}. Expected a path below it; give another root, or say "
+            "outside=True if the table may name such files."
+        )
     return names
 
 # %% ../nbs/01g_tables.ipynb #af6d32cd

@@ -23,6 +23,7 @@ from imgrec.augment import (
     preview,
 )
 from imgrec.core import OptionError
+from imgrec.layers import check_layers
 
 BATCH = np.random.default_rng(0).integers(0, 256, (6, 14, 10, 3)).astype(np.uint8)
 SEED = tf.constant([3, 4])
@@ -244,6 +245,41 @@ def test_layers_join_the_recipe_and_come_back_from_it():
     again = as_recipe(recipe.to_dict())
     assert [type(layer) for layer in again.layers] == [Darker, keras.layers.RandomBrightness]
     np.testing.assert_allclose(varied(BATCH, again), BATCH / 2, atol=0.01)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Failing(keras.layers.Layer):
+    "A layer that cannot do what it is asked to."
+
+    def call(self, images):
+        return images + keras.ops.zeros((7, 1))
+
+
+def test_layers_are_tried_before_anything_is_loaded():
+    shape = (14, 10, 3)
+    check_layers([], shape)
+    check_layers([Darker(), keras.layers.RandomBrightness((-1, -1))], shape)  # black is allowed
+    with pytest.raises(OptionError, match=r"makes pixels of up to 1\.00 from pixels in 0-255"):
+        check_layers([Darker(), keras.layers.Rescaling(2 / 255)], shape)
+    with pytest.raises(Exception, match=r"shape|broadcast|Incompatible") as caught:
+        check_layers([Failing()], shape)
+    assert any("layer failing" in note for note in caught.value.__notes__)
+
+
+def test_what_is_no_layer_is_refused():
+    assert Augment(layers=Darker()) != Augment() and len(Augment(layers=[Darker()]).layers) == 1
+    for wrong in (lambda images: images, [Darker], "flip", None):
+        with pytest.raises(OptionError, match="must be Keras layers, received"):
+            Augment(layers=wrong)
+
+
+class Unregistered(keras.layers.Layer):
+    "A layer that Keras cannot find again."
+
+
+def test_a_layer_that_cannot_be_made_anew_is_named():
+    with pytest.raises(OptionError, match="Layer 'Unregistered' cannot be made anew"):
+        as_recipe(Augment(layers=Unregistered()).to_dict())
 
 
 class Sprinkle(keras.layers.Layer):

@@ -168,8 +168,8 @@ def test_a_csv_is_taken_word_for_word(tmp_path):
         (b"\xff\xfe\x00", CatalogError, "not a table"),
         (b"name,label\na,b\n", CatalogError, "no column 'file'. It has: name, label"),
         (b"file,label\n", CatalogError, "empty"),
-        (b"file,label\na.jpg,cat\nb.jpg,\n", CatalogError, "Row 1 has no label"),
-        (b"file,label\n,cat\nb.jpg,dog\n", CatalogError, "Row 0 has no file"),
+        (b"file,label\na.jpg,cat\nb.jpg,\n", CatalogError, "Row 3 has no label"),
+        (b"file,label\n,cat\nb.jpg,dog\n", CatalogError, "Row 2 has no file"),
         (b"file,label\na.jpg,cat\na.jpg,dog\n", CatalogError, "more than once, first 'a.jpg'"),
         (b"file,label\na.jpg,cat\nb.jpg,cat\n", CatalogError, r"one class \(cat\)"),
         (b"file,label,split\na,cat,train\nb,dog,dev\n", CatalogError, r"received \['dev'\]"),
@@ -456,3 +456,39 @@ def test_a_table_can_say_that_mirrored_pictures_show_something_else():
     frame = pd.DataFrame({"file": list("ab"), "label": ["left", "right"]})
     assert Catalog.from_table(frame).horizontal_flip
     assert not Catalog.from_table(frame, horizontal_flip=False).horizontal_flip
+
+
+def test_in_memory_each_catalog_has_its_own_corrections(tmp_path):
+    whole = Catalog.from_table(pd.DataFrame({"file": ["a", "b", "c"], "label": ["x", "y", "y"]}))
+    one, other = whole.drop("a"), whole.relabel("b", "x")
+    assert one.table["ok"].tolist() == [False, True, True]
+    assert "ok" not in other.table and other.table["label"].tolist() == ["x", "x", "y"]
+    assert [len(each.history()) for each in (whole, one, other)] == [0, 1, 1]
+    assert one.undo().table["ok"].all() and len(one.history()) == 1
+    with pytest.raises(CatalogError, match="nothing to undo"):
+        whole.undo()
+    kept = one.save(tmp_path / "kept.csv")
+    both = kept.relabel("b", "x"), kept.restore("a")  # a journal in a file is one for all
+    assert [len(each.history()) for each in (one, kept, *both)] == [1, 3, 3, 3]
+    assert Catalog.load(tmp_path / "kept.csv").table["label"].tolist() == ["x", "x", "y"]
+
+
+def test_lists_within_a_list_of_files_are_refused():
+    whole = Catalog.from_arrays(np.zeros((4, 3, 3), np.uint8), [0, 1, 0, 1]).scan()
+    groups = whole.duplicates()["files"]
+    with pytest.raises(CatalogError, match=r"received lists of them, such as \['0', '1', '2'\]"):
+        whole.drop(groups)
+    assert not whole.drop(groups.explode()).table["ok"].any()
+    assert whole.drop([2, 3]).table["ok"].tolist() == [True, True, False, False]
+    with pytest.raises(CatalogError, match="no file '4'"):
+        whole.drop(4)
+
+
+def test_a_picture_is_read_by_row_or_by_name():
+    pictures = np.arange(3, dtype=np.uint8).repeat(4).reshape(3, 2, 2)
+    whole = Catalog.from_arrays(pictures, [0, 1, 0])
+    for row in (2, -1, "2", np.int64(2)):
+        assert (whole.read(row) == 2).all()
+    for row in (3, -4, "3"):
+        with pytest.raises(CatalogError, match="3"):
+            whole.read(row)

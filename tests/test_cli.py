@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from project import MEASURED
@@ -400,8 +401,8 @@ def test_the_cache_is_listed_verified_and_emptied(tmp_path, monkeypatch):
     assert "pets 0" in listed and "pets 1" in listed and listed.count("1.0") == 2
     with (tmp_path / "cache" / "packed" / "1abc" / "pixels.u8").open("r+b") as file:
         file.write(b"rot")
-    assert "1 blocks changed: remove it" in run("cache", "--verify").output
-    assert "Removed 1 tables: 1.0 MB" in run("cache", "--remove", "1").output
+    assert "1 block changed: remove it" in run("cache", "--verify").output
+    assert "Removed 1 table: 1.0 MB" in run("cache", "--remove", "1").output
     assert "no table begins so" in run("cache", "--remove", "1", status=1).output
     run("cache", "--remove", "all")
     assert not list((tmp_path / "cache" / "packed").glob("*/*"))
@@ -421,3 +422,28 @@ def test_a_scan_tells_of_copies_of_one_picture_under_two_labels_and_of_what_is_l
     assert "round, straight  round/photo.jpg, straight/small.jpg" in text
     assert "Under two labels: 1" in text
     assert "Left out: 1 hidden, or a system's own" in text
+
+
+def test_a_scan_shows_an_empty_class_among_the_others(tmp_path, folder):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(folder, mixed)
+    (mixed / "wavy").mkdir()
+    result = run("scan", mixed, status=1)
+    assert re.search(r"\b0  wavy", result.stdout) and "round" in result.stdout
+    assert "Class 'wavy' has no pictures" in result.stderr
+    assert "has no pictures" in run("train", mixed, "--output", tmp_path / "c", status=1).stderr
+
+
+def test_a_scan_as_csv_holds_words_and_numbers(folder):
+    table = pd.read_csv(io.StringIO(run("scan", folder, "--csv").stdout))
+    assert {"file", "label", "ok", "sha256", "duplicate_group"} <= set(table)
+    assert not table.map(lambda value: str(value).startswith("b'")).any(axis=None)
+
+
+def test_python_finds_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "imgrec", "predict", "nowhere", "nothing.png"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stderr.startswith("Error: nothing.png does not exist")

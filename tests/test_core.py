@@ -211,3 +211,8 @@ def test_imgrec_can_be_imported_where_there_is_no_standard_error():
     )
     ended = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert ended.stdout == "fine\n"
+
+
+def test_counts_have_their_noun_in_the_right_number():
+    assert [core.many(n, "class") for n in (0, 1, 2)] == ["0 classes", "1 class", "2 classes"]
+    assert core.many(1_000_000, "batch") == "1,000,000 batches" and core.many(1, "row") == "1 row"

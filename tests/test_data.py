@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +194,14 @@ def test_reopening_changes_what_is_asked_and_nothing_else(catalog):
     assert larger.settings == splits.settings | {"image_size": [10, 12]}
     assert larger.valid.file_paths == splits.valid.file_paths
     assert splits.with_options() is splits
+    balanced = splits.with_options(balance=True, seed=3)
+    assert balanced.settings == splits.settings | {"balance": True, "seed": 3}
+    assert balanced.packed is splits.packed
+    cropped = splits.with_options(resize="crop")
+    assert cropped.settings == splits.settings | {"resize": "crop"}
+    assert cropped.packed is not splits.packed
+    with pytest.raises(DataError, match="balance must be True or False"):
+        splits.with_options(balance="yes")
     with pytest.raises(DataError, match="batch_size"):
         splits.with_options(batch_size=-1)
 
@@ -491,3 +500,30 @@ def test_a_last_batch_that_is_smaller_shows_its_own_pictures_and_no_others():
     assert sorted(int(colour) for _, y in batches for colour in y) == colours.tolist()
     for x, y in batches:
         np.testing.assert_allclose(x, np.broadcast_to(y[:, None, None, None], x.shape), atol=0.01)
+
+
+def test_splits_say_what_is_in_each_part():
+    pictures = np.zeros((12, 4, 4), np.uint8)
+    whole = Catalog.from_arrays(pictures, [0] * 8 + [1] * 4).split(valid=0.25, test=0)
+    counts = whole.table.groupby(["split", "label"]).size()
+    assert counts["train"].tolist() == [6, 3]
+    for cache in ("memory", "off"):
+        text = repr(load(whole, batch_size=3, balance=True, cache=cache))
+        assert "train: 9 pictures and 3 repeats in 4 batches" in text
+        assert "valid: 3 pictures in 1 batch\n" in text and "test: none" in text
+    assert "train: 9 pictures in 1 batch\n" in repr(load(whole, cache="memory"))
+    assert "valid: 1 batch\n" in repr(
+        from_datasets((pictures + 9, [0, 1] * 6), (pictures + 9, [0] * 12))
+    )
+
+
+def test_what_is_no_divided_catalog_is_refused():
+    pictures = np.zeros((12, 4, 4), np.uint8)
+    with pytest.raises(DataError, match="Expected a catalog, received ndarray"):
+        load(pictures)
+    folded = Catalog.from_arrays(pictures, [0, 1] * 6).split(folds=3)
+    with pytest.warns(UserWarning, match=r"none is for validation.*catalog\.fold\(0\)"):
+        assert load(folded, cache="memory").valid is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load(folded.fold(0), cache="memory").valid is not None

@@ -391,6 +391,8 @@ def test_augmentation_that_cannot_be_shown_is_refused():
         plot_augmentation(splits, n=0)
     with pytest.raises(DataError, match="plot_images"):
         plot_augmentation(from_datasets((PICTURES, np.zeros(12))))
+    with pytest.raises(DataError, match=r"from load\(catalog\), received Catalog"):
+        plot_augmentation(splits.catalog)
     assert cut_off(plot_augmentation(splits, n=2, views=1)) == []
     assert cut_off(plot_augmentation(splits, n=2, views=1, ax=own_axes(2, 3))) == []
 

@@ -373,7 +373,7 @@ def test_tables_of_other_kinds_are_read(tmp_path):
     for name in ("a.tsv", "bom.csv"):
         assert read_table(tmp_path / name).to_dict("list") == {"file": ["001"], "label": ["NA"]}
     (tmp_path / "odd.csv").write_bytes(b"file,label\ncaf\xe9.jpg,cat\n")
-    assert os.fsencode(read_table(tmp_path / "odd.csv")["file"][0]) == b"caf\xe9.jpg"
+    assert os.fsencode(read_table(tmp_path / "odd.csv")["file"].iloc[0]) == b"caf\xe9.jpg"
     (tmp_path / "german.csv").write_text("file;label\na;cat\n")
     with pytest.raises(CatalogError, match=r"has: file;label. Is its separator another"):
         list_table(read_table(tmp_path / "german.csv"))
@@ -439,3 +439,33 @@ def test_a_listing_reads_each_folder_once(pets, monkeypatch):
     (pets / "dog" / "cats").symlink_to(pets / "cat")
     walk_folder(pets)
     assert sorted(seen) == sorted({str(pets), str(pets / "cat"), str(pets / "dog")})
+
+
+def test_rows_of_a_table_are_counted_as_a_spreadsheet_does(tmp_path):
+    lines = ["file,label", "a.jpg,cat", "", '"b\nc.jpg",', ",", "d.jpg,dog", "e.jpg,"]
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n\n")
+    table = read_table(tmp_path / "a.csv")
+    assert table.index.tolist() == [2, 4, 6, 7]
+    with pytest.raises(CatalogError, match="Row 4 has no label, and 1 more"):
+        list_table(table)
+    with pytest.raises(CatalogError, match="Row 4 has no file in column 'file', and 2 more"):
+        list_table(table.assign(file=["a.jpg", "", None, ""]))
+    away = table.assign(file=["a", "../b", "c", "/d"], label="cat")
+    with pytest.raises(CatalogError, match=r"Row 4 has '\.\./b', which .*, and 1 more\. Expected"):
+        list_table(away)
+    flags = table.assign(label=["1", "x", "0", "2"])
+    with pytest.raises(CatalogError, match="received 'x' in row 4, and 1 more"):
+        list_table(flags, label=["label"])
+
+
+def test_a_link_that_leads_nowhere_is_told_from_one_that_leaves(tmp_path):
+    folder = tmp_path / "pets"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "1.jpg").write_bytes(b"1")
+    (tmp_path / "away.jpg").write_bytes(b"2")
+    (folder / "cat" / "away.jpg").symlink_to(tmp_path / "away.jpg")
+    (folder / "cat" / "gone.jpg").symlink_to(tmp_path / "gone.jpg")
+    reasons = list_folder(folder).problems.set_index("file")["reason"]
+    assert reasons["cat/away.jpg"] == f"link leaves the folder: {tmp_path / 'away.jpg'}"
+    assert reasons["cat/gone.jpg"] == f"link leads nowhere: {tmp_path / 'gone.jpg'}"

@@ -37,7 +37,12 @@ TOP_LEVEL = {
     *("constraints.txt", "pyproject.toml", "settings.ini", "setup.py"),
     *("imgrec", "nbs", "tests", "tools"),
 }
-HAND_WRITTEN = {"__init__.py", "_modidx.py", "_quiet.py"}  # in imgrec/, beside the exported modules
+HAND_WRITTEN = {
+    "__init__.py",
+    "_modidx.py",
+    "_quiet.py",
+    "__main__.py",
+}  # in imgrec/, beside the exported modules
 
 
 def check(violations: list[str], rule: str) -> None:

@@ -170,3 +170,17 @@ def test_without_cleanlab_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "cleanlab", None)
     with pytest.raises(ImportError, match=r"imgrec\[clean\]"):
         suspects(catalog, good)
+
+
+def test_a_model_that_contradicts_most_labels_is_not_believed():
+    labels = np.arange(12) % 3
+    catalog, wrong = pictures(labels), np.where(np.arange(12) < 7, (labels + 1) % 3, labels)
+    with pytest.warns(UserWarning, match="contradict 7 of 12 labels"):
+        suspects(catalog, answers(catalog, confident(wrong)))
+
+
+def test_arguments_of_another_kind_are_named():
+    catalog = pictures([0, 1, 2])
+    table = answers(catalog, confident([0, 1, 2]))
+    with pytest.raises(DataError, match="received DataFrame and Catalog"):
+        suspects(table, catalog)
