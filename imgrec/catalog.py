@@ -19,13 +19,14 @@ import pandas as pd
 from .arrays import array_labels, pixels
 from .cleaning import Corrections
 from .core import CatalogError, DataError
-from .duplicates import duplicate_groups, duplicate_table, signature
+from .duplicates import duplicate_groups, duplicate_table
 from .images import Limits, Verdict
 from .judging import small_picture
 from .labels import list_files
 from .leaks import leaks, leaks_in
 from .pictures import Pictures, load_pictures, save_pictures
 from .scanning import Progress, scan_files
+from .signatures import signature
 from .sources import Listing, list_folder
 from .splits import fold_table, split_notes, split_table, warn_of
 from .strata import GroupBy

@@ -14,7 +14,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from imgrec.core import CatalogError
-from imgrec.duplicates import duplicate_groups, duplicate_table, signature, similarity
+from imgrec.duplicates import duplicate_groups, duplicate_table, similarity
+from imgrec.signatures import signature
 
 NAMES = "astronaut camera cat coffee coins rocket immunohistochemistry retina page text colorwheel"
 
