@@ -16,8 +16,7 @@ import signatures
 from oddities import NOT_PICTURES, SCENE, WHOLE_PNG, write_odd_folder
 from PIL import Image
 
-from imgrec import processes
-from imgrec import catalog
+from imgrec import catalog, processes
 from imgrec.core import ImgrecError, OptionError
 from imgrec.images import REASONS, Limits, check_image
 from imgrec.judging import SCAN_COLUMNS, decode_answer, judge_file
