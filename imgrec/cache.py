@@ -13,7 +13,9 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +43,7 @@ class Layout:
         "Size of the table."
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def blocks(self) -> list[range]:
         "The rows of each block."
         rows = max(BLOCK_BYTES // max(math.prod(self.shape[1:]), 1), 1)
@@ -106,12 +108,20 @@ def _append(path: Path, record: dict[str, Any]) -> None:
 Maker = Callable[[range, np.ndarray], list[str]]
 
 
-def _record(block: int, rows: range, made: np.ndarray, reasons: list[str]) -> dict[str, Any]:
-    "What is written down of a block."
+def _keep(
+    layout: Layout, table: np.ndarray, block: int, reasons: list[str], records: dict[int, Any]
+) -> None:
+    "Bring a block to the disk, then write down that it is there."
+    rows = layout.blocks[block]
+    if isinstance(table, np.memmap):
+        table.flush()
     bad = {row: reason for row, reason in zip(rows, reasons, strict=True) if reason}
-    return {"block": block, "sha256": _digest(made), "reasons": bad}
+    digest = _digest(table[rows.start : rows.stop])
+    records[block] = {"block": block, "sha256": digest, "reasons": bad}
+    if not any(reason.startswith("unreadable") for reason in reasons):
+        _append(layout.place / "blocks.jsonl", records[block])
 
-
+# %% ../nbs/04a_cache.ipynb #1923c250
 def _make(layout: Layout, make: Maker, what: str) -> dict[int, dict[str, Any]]:
     "Make the blocks that are missing; the records of all."
     records = _finished(layout)
@@ -120,16 +130,18 @@ def _make(layout: Layout, make: Maker, what: str) -> dict[int, dict[str, Any]]:
         _reserve(layout)
     table = layout.open("r+")
     left = [block for block in range(len(layout.blocks)) if block not in records]
-    with tqdm(total=sum(len(layout.blocks[block]) for block in left), desc=what, delay=3) as bar:
+    bar = tqdm(total=sum(len(layout.blocks[block]) for block in left), desc=what, delay=3)
+    with bar, ThreadPoolExecutor(1, "imgrec-keep") as behind:
+        kept: Future | None = None
         for block in left:
             rows = layout.blocks[block]
             reasons = make(rows, table[rows.start : rows.stop])
-            if isinstance(table, np.memmap):
-                table.flush()
-            records[block] = _record(block, rows, table[rows.start : rows.stop], reasons)
-            if not any(reason.startswith("unreadable") for reason in reasons):
-                _append(layout.place / "blocks.jsonl", records[block])
+            if kept:
+                kept.result()
+            kept = behind.submit(_keep, layout, table, block, reasons, records)
             bar.update(len(rows))
+        if kept:
+            kept.result()
     return records
 
 # %% ../nbs/04a_cache.ipynb #74ba6511

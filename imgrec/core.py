@@ -6,7 +6,8 @@
 __all__ = ['LABEL_MODES', 'ImgrecError', 'OptionError', 'SpecError', 'PictureError', 'ImageFolderError', 'CatalogError',
            'DataError', 'ModelError', 'SpaceError', 'JournalError', 'SearchError', 'ClassifierError',
            'MissingFileError', 'expect_error', 'unknown', 'many', 'ImageSpec', 'seed_everything', 'optional',
-           'in_notebook', 'atomic_path', 'write_atomic', 'write_json', 'read_json', 'sha256_of', 'cache_folder']
+           'without_warnings', 'in_notebook', 'atomic_path', 'write_atomic', 'write_json', 'read_json', 'sha256_of',
+           'cache_folder']
 
 # %% ../nbs/00_core.ipynb #1137cbe7
 import contextlib
@@ -16,6 +17,8 @@ import json
 import os
 import sys
 import tempfile
+import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -200,6 +203,28 @@ def optional(
         raise ImportError(
             f'{name} is not installed ({error}). Install it with: pip install "imgrec[{extra}]"'
         ) from error
+
+# %% ../nbs/00_core.ipynb #9fbb6bf6
+_SILENCE = contextlib.ExitStack()  # What ends it
+_QUIET: list[object] = []  # A token for each block that runs
+_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:  # A context manager
+    "Ignore Python's warnings while the block runs, also where blocks of several threads overlap."
+    with _LOCK:
+        if not _QUIET:
+            _SILENCE.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+        _QUIET.append(None)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _QUIET.pop()
+            if not _QUIET:
+                _SILENCE.close()
 
 # %% ../nbs/00_core.ipynb #2b63c953
 def in_notebook() -> bool:  # True in Jupyter, Colab and other front ends of a kernel

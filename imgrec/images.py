@@ -10,14 +10,13 @@ __all__ = ['FORMATS', 'REASONS', 'RESIZE_RULES', 'Limits', 'Verdict', 'picture_b
 import io
 import re
 import stat
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from .core import PictureError, unknown
+from .core import PictureError, unknown, without_warnings
 from .jpeg import decode_jpeg
 
 # %% ../nbs/01_images.ipynb #6540629b
@@ -73,11 +72,12 @@ def picture_bytes(
     limits: Limits | None = None,  # Default: `Limits()`
 ) -> bytes:  # Its content
     "The content of what may be a picture; a `PictureError` that holds only the reason otherwise."
-    reason = _refusal(Path(path), limits or Limits())
+    path = Path(path)
+    reason = _refusal(path, limits or Limits())
     if reason:
         raise PictureError(reason)
     try:
-        return Path(path).read_bytes()
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise PictureError("missing") from error
     except OSError as error:
@@ -234,8 +234,7 @@ def decode_image(
     image_size: tuple[int, int] | None = None,  # `(height, width)` that will be asked for next
 ) -> tuple[np.ndarray, Verdict]:  # `uint8`, `(height, width, 3)`, upright RGB in 0-255; facts
     "Decode a picture to its end; a `PictureError` that holds only the reason if that fails."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what matters of them is in the verdict
+    with without_warnings():  # what matters of them is in the verdict
         image = _open(data, limits or Limits())
         try:
             pixels, orientation, note = _pixels(data, image, image_size)

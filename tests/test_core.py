@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -216,3 +218,26 @@ def test_imgrec_can_be_imported_where_there_is_no_standard_error():
 def test_counts_have_their_noun_in_the_right_number():
     assert [core.many(n, "class") for n in (0, 1, 2)] == ["0 classes", "1 class", "2 classes"]
     assert core.many(1_000_000, "batch") == "1,000,000 batches" and core.many(1, "row") == "1 row"
+
+
+def test_silence_ends_with_the_last_block_whichever_thread_it_is_in():
+    before = list(warnings.filters)
+    barrier = threading.Barrier(8)
+
+    def decode(number):
+        barrier.wait()
+        for _ in range(200):
+            with core.without_warnings():
+                warnings.warn("noise", stacklevel=1)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(decode, range(8)))
+    assert list(warnings.filters) == before
+    with pytest.raises(ZeroDivisionError), core.without_warnings():
+        1 / 0  # noqa: B018
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        with core.without_warnings(), core.without_warnings():
+            warnings.warn("noise", stacklevel=1)
+        warnings.warn("news", stacklevel=1)
+    assert [str(one.message) for one in heard] == ["news"]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def test_decoded_pictures_are_used_again_until_something_changes(folder, monkeyp
     catalog = Catalog.from_folder(folder).split()
     first = load(catalog, image_size=8)
     decoded = []
-    monkeypatch.setattr(packed, "read_row", lambda *args: decoded.append(args) or (1 / 0))
+    monkeypatch.setattr(packed.Decoder, "read", lambda *args: decoded.append(args) or (1 / 0))
     for same in ({"batch_size": 3}, {"augment": "none"}, {"seed": 4}, {"label_mode": "int"}):
         assert inode(load(catalog, image_size=8, **same)) == inode(first)
     assert inode(load(Catalog.from_folder(folder).split(seed=8), image_size=8)) == inode(first)
@@ -104,7 +105,7 @@ def test_a_file_that_could_not_be_read_today_is_tried_again_tomorrow(folder, mon
 
 def test_an_error_while_packing_leaves_nothing_behind(folder, tmp_path, monkeypatch):
     catalog = Catalog.from_folder(folder)
-    monkeypatch.setattr(packed, "read_row", lambda *args: 1 / 0)
+    monkeypatch.setattr(packed.Decoder, "read", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         pack(catalog, (4, 4, 3))
     left = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
@@ -149,15 +150,15 @@ def test_a_disk_that_fills_up_while_the_table_is_made_ends_with_an_error_that_sa
     monkeypatch.setenv("IMGREC_CACHE", str(small_disk))
     monkeypatch.setenv("IMGREC_CACHE_GB", "1")
     catalog, shape = Catalog.from_folder(folder), (64, 64, 3)
-    real = packed.read_row
+    real = packed.Decoder.read
 
-    def and_fill_the_disk(catalog, row, size):
+    def and_fill_the_disk(decoder, row):
         if row == 0:
             free = shutil.disk_usage(small_disk).free
             (small_disk / "ballast").write_bytes(bytes(free // 4096 * 4096))
-        return real(catalog, row, size)
+        return real(decoder, row)
 
-    monkeypatch.setattr(packed, "read_row", and_fill_the_disk)
+    monkeypatch.setattr(packed.Decoder, "read", and_fill_the_disk)
     with pytest.raises(DataError, match=r"need 0\.3 MB in .*disk.*No space left"):
         pack(catalog, shape, cache="disk")
     monkeypatch.undo()
@@ -269,18 +270,18 @@ def test_a_killed_packing_is_continued_and_not_done_again(folder, monkeypatch, c
         import imgrec
         from imgrec import cache, packed
         from imgrec.catalog import Catalog
-        from imgrec.pictures import read_row
 
+        read = packed.Decoder.read
         cache.BLOCK_BYTES = 48 * 5  # five pictures
 
-        def slowly(catalog, row, size):
+        def slowly(decoder, row):
             if row == 17:
                 time.sleep(1)  # so that the other pictures of the block are done
                 print("in the middle", flush=True)
                 time.sleep(60)
-            return read_row(catalog, row, size)
+            return read(decoder, row)
 
-        packed.read_row = slowly
+        packed.Decoder.read = slowly
         packed.pack(Catalog.from_folder(sys.argv[1]), (4, 4, 3))
     """
     process = child(program, folder)
@@ -288,11 +289,13 @@ def test_a_killed_packing_is_continued_and_not_done_again(folder, monkeypatch, c
     process.send_signal(signal.SIGKILL)
     process.communicate()
     monkeypatch.setattr(cache, "BLOCK_BYTES", 48 * 5)
-    real, decoded = packed.read_row, []
-    monkeypatch.setattr(packed, "read_row", lambda *args: decoded.append(args[1]) or real(*args))
+    real, decoded = packed.Decoder.read, []
+    monkeypatch.setattr(
+        packed.Decoder, "read", lambda *args: decoded.append(args[1]) or real(*args)
+    )
     table = pack(Catalog.from_folder(folder), (4, 4, 3))
     assert sorted(decoded) == list(range(15, 24))
-    monkeypatch.setattr(packed, "read_row", real)
+    monkeypatch.setattr(packed.Decoder, "read", real)
     assert (
         table.pixels == pack(Catalog.from_folder(folder), (4, 4, 3), cache="memory").pixels
     ).all()
@@ -304,17 +307,17 @@ def test_two_processes_fill_one_table_and_the_work_is_done_once(folder):
         import imgrec
         from imgrec import cache, packed
         from imgrec.catalog import Catalog
-        from imgrec.pictures import read_row
 
+        read = packed.Decoder.read
         count = 0
 
-        def counted(catalog, row, size):
+        def counted(decoder, row):
             global count
             count += 1
             time.sleep(0.05)
-            return read_row(catalog, row, size)
+            return read(decoder, row)
 
-        packed.read_row = counted
+        packed.Decoder.read = counted
         print("ready", flush=True)
         sys.stdin.readline()
         table = packed.pack(Catalog.from_folder(sys.argv[1]), (4, 4, 3))
@@ -355,7 +358,7 @@ def test_the_table_is_shared_and_not_copied_into_private_memory(folder):
                     list(part.take(3))
 
         picture = np.full((96, 96, 3), 7, np.uint8)
-        packed.read_row = lambda catalog, row, size: picture
+        packed.Decoder.read = lambda decoder, row: picture
         rows = {"file": map(str, range(5_000)), "label": ["a", "b"] * 2_500}
         catalog = Catalog.from_table(pd.DataFrame(rows)).split()
         passes(load(catalog.sample(50), image_size=96, batch_size=8))
@@ -378,3 +381,10 @@ def test_several_may_pack_the_same_pictures_at_once(folder, tmp_path):
     assert all((table == tables[0]).all() and table.max() > 0 for table in tables)
     left = sorted(path.name for path in (tmp_path / "cache" / "packed").glob("*/*"))
     assert left == ["manifest.json", "pixels.u8"]
+
+
+def test_packing_leaves_the_warnings_of_the_program_as_they_were(folder):
+    before = list(warnings.filters)
+    for size in range(4, 12):
+        pack(Catalog.from_folder(folder), (size, size, 3), cache="memory")
+    assert list(warnings.filters) == before
