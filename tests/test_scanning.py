@@ -1,6 +1,7 @@
 """Scans: whatever a file does to the process that judges it, the one that asks gets its table."""
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from PIL import Image
 
 from imgrec import catalog, processes
 from imgrec.core import ImgrecError, OptionError
-from imgrec.images import REASONS, Limits, check_image
+from imgrec.images import REASONS, Limits, check_image, read_image
 from imgrec.judging import SCAN_COLUMNS, decode_answer, judge_file
 from imgrec.scanning import scan_files
 
@@ -433,3 +434,49 @@ def test_no_warning_of_a_decoder_reaches_the_user(folder):
         warnings.simplefilter("error")
         for path in folder.iterdir():
             judge_file(path)
+
+
+def mutated(content, draw):
+    "The bytes of a file after a few accidents."
+    data = bytearray(content)
+    for _ in range(draw.integers(1, 9)):
+        kind, at = draw.integers(5), int(draw.integers(len(data)))
+        length = int(draw.geometric(0.05))
+        if kind == 0:  # a bit
+            data[at] ^= 1 << int(draw.integers(8))
+        elif kind == 1:  # noise
+            data[at : at + length] = draw.bytes(min(length, len(data) - at))
+        elif kind == 2:  # bytes lost
+            del data[at : at + length]
+        elif kind == 3:  # a piece twice
+            data[at:at] = data[at : at + length]
+        else:  # extreme values, as lengths and sizes take them
+            data[at : at + 4] = bytes([0, 255][int(draw.integers(2))] for _ in range(4))
+        if len(data) < 8:
+            return bytes(content)
+    return bytes(data)
+
+
+def test_hundreds_of_mutated_files_are_judged_in_time_and_none_ends_a_process(folder, started):
+    draw, seeds = np.random.default_rng(0), []
+    picture = Image.fromarray(draw.integers(0, 256, (6, 9, 3), np.uint8)).resize((120, 80))
+    for fmt, more in (
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("PNG", {}),
+        ("GIF", {}),
+        ("GIF", {"save_all": True, "append_images": [picture.rotate(90)]}),
+    ):
+        file = io.BytesIO()
+        picture.save(file, fmt, **more)
+        seeds.append(file.getvalue())
+    paths = [folder / str(number) for number in range(600)]
+    for number, path in enumerate(paths):
+        path.write_bytes(mutated(seeds[number % len(seeds)], draw))
+    table = scan_files(paths, signature=signatures.colour, workers=2, timeout=5)
+    assert len(started) == 2 and all(worker.process.poll() is None for worker in started)
+    assert table["reason"][~table["ok"]].str.startswith(tuple(REASONS)).all()
+    assert not table["reason"].str.contains("crashed|timed out").any()
+    assert 50 < table["ok"].sum() < 550  # some are harmless, most are not
+    for row in np.flatnonzero(table["ok"])[:100]:
+        assert read_image(paths[row]).shape[:2] == (table["height"][row], table["width"][row])
