@@ -205,13 +205,15 @@ def _row(place: Path) -> dict[str, Any]:
     "What is known of one table."
     manifest, pixels = place / "manifest.json", place / "pixels.u8"
     try:
-        what = read_json(manifest)["what"] if manifest.is_file() else ""
+        facts = read_json(manifest) if manifest.is_file() else {"what": "", "shape": []}
+        what, wanted = facts["what"], math.prod(facts["shape"])
     except (ImgrecError, KeyError, TypeError):
-        what = ""
+        what, wanted = "", 0
     size = pixels.stat().st_size if pixels.is_file() else 0
+    whole = bool(what) and size == wanted
     newest = manifest if manifest.is_file() else place
-    facts = {"table": place.name, "what": what or "not finished", "bytes": size}
-    return facts | {"whole": bool(what), "used": pd.Timestamp(newest.stat().st_mtime, unit="s")}
+    row = {"table": place.name, "what": what or "not finished", "bytes": size, "whole": whole}
+    return row | {"used": pd.Timestamp(newest.stat().st_mtime, unit="s")}
 
 
 def cache_table(
@@ -282,7 +284,8 @@ def make_room(
     folder = folder or cache_folder() / "packed"
     budget, listed = cache_budget(folder), cache_table(folder)
     if size > budget:
-        return f"the cache may take {budget / 1e9:,.2f} GB (IMGREC_CACHE_GB)"
+        why = "IMGREC_CACHE_GB" if os.environ.get("IMGREC_CACHE_GB") else "half of what is free"
+        return f"the cache may take {budget / 1e9:,.2f} GB ({why})"
     left = int(listed["bytes"].sum())
     for name, bytes_ in zip(listed["table"], listed["bytes"], strict=True):
         if left + size <= budget and _free(folder) >= size:

@@ -71,6 +71,8 @@ class Judged(Pictures):
         "Decode every picture, note what was found, and find what is there more than once."
         if self.arrays is not None:
             return replace(self, table=_with_scan(self, _judged_arrays(self.arrays)))
+        if not Path(self.root or ".").is_dir():
+            raise CatalogError(f"{self.root} is gone. If it was moved: Catalog.load(path, root=).")
         paths = [Path(self.root or ".", file) for file in self.table["file"].tolist()]
         found = scan_files(
             paths, limits, signature, workers, timeout=timeout, record=record, progress=progress
@@ -288,7 +290,7 @@ class Catalog(Divided):
         journal: str | Path | None = None,  # A file of corrections
     ) -> Self:  # A column `split` is kept, if there is one
         "A catalog of the pictures that a table lists."
-        frame = frame if isinstance(frame, pd.DataFrame) else read_table(frame)
+        frame = read_table(frame) if isinstance(frame, (str, Path)) else frame
         listing = list_table(
             frame, file, label, root, separator, keep, missing, class_names, outside
         )
@@ -310,9 +312,10 @@ class Catalog(Divided):
     def load(
         cls,
         path: str | Path,  # What `save` wrote
-    ) -> Self:  # With the corrections beside it
+        root: str | Path | None = None,  # Where the pictures are now, if they were moved
+    ) -> Self:  # With the corrections beside it, to which further ones are added
         "A catalog that was saved; `changed()` tells what became of its files."
-        return load_pictures(cls, Path(path))
+        return load_pictures(cls, Path(path), None if root is None else Path(root))
 
     def save(
         self,

@@ -9,13 +9,14 @@ __all__ = ['Entry', 'HISTORY', 'is_dropped', 'apply_entries', 'Corrections', 'sa
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .core import CatalogError, JournalError, unknown, write_atomic
+from .core import CatalogError, JournalError, many, unknown, write_atomic
 from .labels import label_column, label_of
 from .lines import LineFile, encode_line
 from .sources import problem_rows, text_column
@@ -292,10 +293,13 @@ def save_corrections(
 ) -> Corrections:  # The same entries, in that file
     "Copy a journal to a file; later corrections go there."
     found, ours = LineFile(Path(path)).entries, corrections.entries
-    if _without_time(found) != _without_time(ours[: len(found)]):
+    pairs = zip(_without_time(found), _without_time(ours), strict=False)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if same < len(found):
         raise JournalError(
-            f"{path} holds {len(found)} corrections that this catalog does not have. Load the "
-            "catalog that they belong to, or save under another name, so that none is lost."
+            f"{path} holds {many(len(found) - same, 'correction')} that this catalog does not "
+            "have. Load the catalog that they belong to, or save under another name, so that none "
+            "is lost."
         )
     if len(found) < len(ours):
         write_atomic(path, b"".join(map(encode_line, ours)))

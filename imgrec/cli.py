@@ -320,4 +320,7 @@ def cache(
 
     if remove:
         return typer.echo(_removed(remove))
-    typer.echo(cache_text(cache_folder() / "packed", cache_budget(), verify))
+    text = cache_text(cache_folder() / "packed", cache_budget(), verify)
+    typer.echo(text)
+    if verify and "remove it" in text:
+        raise typer.Exit(1)

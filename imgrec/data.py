@@ -88,6 +88,7 @@ class Splits:
         resize: str | None = None,  # "stretch", "crop" or "pad"
         balance: bool | None = None,  # Whether every class is trained on as often as the largest
         seed: int | None = None,  # Decides order and augmentation
+        cache: str | None = None,  # "disk", "memory", "off" or "auto"
     ) -> "Splits":  # The same pictures
         "Open the same pictures with something changed; None keeps what was."
         asked = {name: value for name, value in locals().items() if name != "self"}
@@ -172,7 +173,7 @@ def _reopen(splits: Splits, changes: dict[str, Any]) -> Splits:
             f"These splits were made from datasets and cannot be opened with another "
             f"{', '.join(changes)}. Make them with load(catalog) instead."
         )
-    if {"image_size", "resize"} & changes.keys():
+    if {"image_size", "resize", "cache"} & changes.keys():
         return load(splits.catalog, **{**splits.settings, **changes})
     spec, settings = load_settings(splits.catalog, {**splits.settings, **changes})
     return _assemble(splits.catalog, spec, settings, splits.packed)

@@ -17,8 +17,18 @@ from .catalog import Catalog
 from .classifier import picture_files
 from .core import CatalogError, MissingFileError
 from .datasets import digits
+from .sources import PARTS, is_system_name
 
 # %% ../nbs/24a_folders.ipynb #a46cfc76
+def _holds_parts(folder: Path) -> bool:
+    "Whether a folder holds nothing but parts of the data, such as train and test."
+    if not folder.is_dir():
+        return False
+    names = [place.name for place in folder.iterdir() if place.is_dir()]
+    tops = {name.lower() for name in names if not is_system_name(name)}
+    return bool(tops) and tops <= PARTS.keys()
+
+
 def catalog_named(
     folder: str,  # A folder with one folder per class, or "digits"
     mirror: bool = True,  # Whether a mirrored picture still shows its class
@@ -27,7 +37,8 @@ def catalog_named(
     "The pictures that a name stands for."
     if folder == "digits" and not Path(folder).exists():
         return digits()
-    return Catalog.from_folder(folder, horizontal_flip=mirror, allow_empty=allow_empty)
+    how: dict[str, Any] = {"horizontal_flip": mirror, "allow_empty": allow_empty}
+    return Catalog.from_folder(folder, split_folders=_holds_parts(Path(folder)), **how)
 
 # %% ../nbs/24a_folders.ipynb #b0925689
 def pictures_digest(

@@ -6,6 +6,7 @@
 __all__ = ['apply_layer', 'as_layers', 'layer_settings', 'layers_from', 'check_layers']
 
 # %% ../nbs/03g_layers.ipynb #f3660cf4
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ def apply_layer(
             f"A layer of a recipe must keep the shape {tuple(images.shape[1:])} of pictures, "
             f"{layer.name} gives {tuple(result.shape[1:])}. Set the size by image_size in load()."
         )
-    return result
+    return tf.cast(result, tf.float32)
 
 # %% ../nbs/03g_layers.ipynb #ec29df12
 def as_layers(
@@ -57,11 +58,14 @@ def layer_settings(
 
 # %% ../nbs/03g_layers.ipynb #f2271446
 def layers_from(
-    settings: Iterable[Mapping[str, Any]],  # From `layer_settings`
+    settings: Any,  # From `layer_settings`; a layer may stand there itself
 ) -> tuple[keras.layers.Layer, ...]:  # Others of the same kind
     "Make layers from their settings; an `OptionError` for one that Keras does not know."
-    made = []
-    for one in settings:
+    made: list[Any] = []
+    for one in settings if isinstance(settings, (list, tuple)) else [settings]:
+        if not isinstance(one, Mapping):
+            made += as_layers(one)
+            continue
         try:
             made.append(keras.saving.deserialize_keras_object(one))
         except (TypeError, ValueError) as error:
@@ -73,6 +77,23 @@ def layers_from(
     return tuple(made)
 
 # %% ../nbs/03g_layers.ipynb #577c90e6
+def _check_pixels(layer: keras.layers.Layer, top: float) -> None:
+    "Raise an `OptionError` for a layer that learns, or whose pixels are up to `top` only."
+    if layer.trainable_weights:
+        raise OptionError(
+            f"Layer {layer.name} has weights to be trained, and nothing trains a recipe. Make it a "
+            "part of the model."
+        )
+    if not math.isfinite(top):
+        raise OptionError(f"Layer {layer.name} makes pixels that are no numbers ({top}).")
+    if 0 < top <= 1.5:
+        raise OptionError(
+            f"Layer {layer.name} makes pixels of up to {top:.2f} from pixels in 0-255, and a "
+            "recipe stays in 0-255: the model rescales. Leave Rescaling out, or give the layer "
+            "value_range=(0, 255)."
+        )
+
+
 def check_layers(
     layers: Iterable[keras.layers.Layer],  # In the order in which they are applied
     shape: tuple[int, int, int],  # Of a picture, `(height, width, channels)`
@@ -85,10 +106,4 @@ def check_layers(
         except Exception as error:
             error.add_note(f"This is layer {layer.name} of a recipe, tried on {tuple(shape)}.")
             raise
-        top = float(tf.reduce_max(images))
-        if 0 < top <= 1.5:
-            raise OptionError(
-                f"Layer {layer.name} makes pixels of up to {top:.2f} from pixels in 0-255, and a "
-                "recipe stays in 0-255: the model rescales. Leave Rescaling out, or give the "
-                "layer value_range=(0, 255)."
-            )
+        _check_pixels(layer, float(tf.reduce_max(images)))

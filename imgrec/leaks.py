@@ -33,8 +33,9 @@ def _check_joined(table: pd.DataFrame, group: GroupBy) -> None:
         raise CatalogError("The table is not divided. Call split first, or ask for leaks(table).")
     if not group_columns(table, group):
         raise CatalogError(
-            f"Nothing says which pictures belong together. Expected a column {DUPLICATES!r}, or "
-            'the name of a column whose equal values do, such as group="patient".'
+            f"Nothing says which pictures belong together. Expected a column {DUPLICATES!r}, "
+            "which a scan gives (call scan() first), or the name of a column whose equal values "
+            'do, such as group="patient".'
         )
 
 

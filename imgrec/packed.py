@@ -144,6 +144,9 @@ class Streamed:
         table = np.zeros((len(rows), *self.decoder.shape), np.uint8)
         found = self.decoder.fill([int(row) for row in rows], table)
         for row, reason in zip(rows, found, strict=True):
+            if reason and not any(self.reasons):
+                file = self.decoder.catalog.table["file"].iloc[int(row)]
+                print(f"Set aside while reading: {file} ({reason}); see splits.problems.")
             if reason:
                 self.reasons[row] = reason
         return table, np.array([not reason for reason in found], bool)

@@ -9,6 +9,7 @@ __all__ = ['Kind', 'Pictures', 'read_row', 'pictures_fingerprint', 'fingerprint'
 import hashlib
 import json
 import os
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self, TypeVar
@@ -19,7 +20,7 @@ import pandas as pd
 from .cleaning import Corrections, all_problems, save_corrections
 from .core import CatalogError, JournalError
 from .images import read_image
-from .store import changed_files, load_table, save_table
+from .store import changed_files, check_suffix, load_table, save_table
 from .strata import order_key
 
 # %% ../nbs/01o_pictures.ipynb #68e2e897
@@ -46,9 +47,9 @@ class Pictures:
 
     def sample(
         self,
-        per_class: int,  # Pictures of each class (or set of classes) to keep, at most
+        per_class: int,  # Pictures of each class to keep, at most; of several, for each set of them
         seed: int = 0,  # Decides which
-    ) -> Self:  # In the same order
+    ) -> Self:  # In the same order, without pictures that cannot be used
         "A smaller catalog, for trying things out."
         return _sample(self, per_class, seed)
 
@@ -64,6 +65,12 @@ class Pictures:
 
     def changed(self) -> pd.DataFrame:
         "The files that are not as they were when they were scanned: `file`, `what`."
+        if "bytes" not in self.table:
+            warnings.warn(
+                "These pictures were never scanned: files that are missing or new are noticed, "
+                "and not those with another content. Call scan() first.",
+                stacklevel=2,
+            )
         return changed_files(self.table, self.root or ".", _known(self.left_out))
 
     def __len__(self) -> int:
@@ -113,10 +120,13 @@ def _sample(
     seed: int = 0,  # Decides which
 ) -> Kind:  # In the same order, with the same classes
     "Keep the same few pictures of each class, whatever the order of the files."
+    if not isinstance(per_class, (int, np.integer)) or per_class < 1:
+        raise CatalogError(f"per_class must be a whole number from 1, received {per_class!r}.")
     # a split deals the files out by the same key: with it, only test pictures would be taken
     salt = "sample of " if "split" in catalog.table else ""
     keys = [order_key(seed, salt + file) for file in catalog.table["file"]]
     table = catalog.table.assign(key=keys)
+    table = table[table.get("ok", pd.Series(True, index=table.index)).astype(bool)]
     table = table.sort_values("key").assign(label=table["label"].astype(str))
     keep = np.sort(table.groupby("label").head(per_class).index)
     arrays = None if catalog.arrays is None else catalog.arrays[keep]
@@ -175,6 +185,7 @@ def save_pictures(
             "These pictures are in memory and have no files. Save them with numpy.save, and the "
             "table with catalog.table.to_csv."
         )
+    check_suffix(path)
     facts = {name: getattr(catalog, name) for name in _KEPT}
     left, corrections = catalog.left_out, catalog.corrections
     if corrections.file is None:
@@ -189,12 +200,14 @@ def save_pictures(
 def load_pictures(
     kind: type[Kind],  # The class to make
     path: Path,  # What `save_pictures` wrote
+    root: Path | None = None,  # Where the pictures are now, if they were moved
 ) -> Kind:  # Corrected as its journal says
     "The catalog in a file; an error for a file that is missing, damaged or something else."
     stored = load_table(path)
     facts = {name: stored.facts[name] for name in _KEPT}
     for name in ("class_names", "image_size"):
         facts[name] = None if facts[name] is None else tuple(facts[name])
+    facts["root"] = root or facts["root"]
     left = pd.DataFrame(stored.facts["left_out"], columns=["file", "reason", "done"])
     facts["left_out"] = left if len(left) else None
     journal = stored.facts["journal"]

@@ -38,13 +38,16 @@ def _copies(catalog: Catalog) -> list[str]:
     return lines
 
 
-def _left_out(catalog: Catalog) -> list[str]:
-    "What the source left out, by reason."
+def _left_out(catalog: Catalog, at_most: int) -> list[str]:
+    "What the source left out: how many for which reason, and which, but for hidden files."
     if catalog.left_out is None:
         return []
-    counts = catalog.left_out["reason"].value_counts()
-    said = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-    return [f"Left out: {printable(said)}"]
+    reasons = catalog.left_out["reason"].str.partition(":")[0]
+    said = ", ".join(f"{count} {reason}" for reason, count in reasons.value_counts().items())
+    seen = catalog.left_out[~reasons.str.startswith("hidden")][["reason", "file"]]
+    rows = seen.head(at_most).to_numpy().tolist()
+    listed = [text_table(["reason", "file"], rows)] if rows else []
+    return [f"Left out: {printable(said)}", *listed]
 
 # %% ../nbs/24b_printouts.ipynb #e39055f9
 def _kinds(table: pd.DataFrame) -> str:
@@ -66,8 +69,11 @@ def scan_text(
     rows = [[int(counts.get(name, 0)), name] for name in catalog.class_names]
     lines = [f"{printable(folder)}: {len(good)} pictures, {len(catalog.class_names)} classes"]
     lines.append(text_table(["pictures", "class"], rows))
+    if "split" in good:
+        parts = ", ".join(f"{count} {part}" for part, count in good["split"].value_counts().items())
+        lines.append(f"Parts, as the folders say: {parts}")
     lines += [f"Files: {_kinds(good)}"] if len(good) else []
-    lines += [*_copies(catalog), *_left_out(catalog)]
+    lines += [*_copies(catalog), *_left_out(catalog, at_most)]
     bad = catalog.set_aside
     if len(bad):
         listed = bad[["reason", "file"]].head(at_most).to_numpy().tolist()
@@ -77,14 +83,26 @@ def scan_text(
     return "\n".join(lines)
 
 # %% ../nbs/24b_printouts.ipynb #31915362
+def _empty(catalog: Catalog, name: str) -> str:
+    "A class without pictures, and what was left out of it."
+    left = catalog.left_out
+    rows: list[Any] = [] if left is None else left[["file", "reason"]].to_numpy().tolist()
+    for file, reason in rows:
+        if f"{file}/".startswith(f"{name}/"):
+            return f"class {name!r} ({file} was left out: {reason})"
+    return f"class {name!r}"
+
+
 def too_few(
     catalog: Catalog,  # Scanned
 ) -> str:  # Empty when there is enough of every class
     "Why pictures cannot be divided yet; a `CatalogError` for a class without a usable one."
     listed = set(catalog.table["label"])
-    for name in catalog.class_names:
-        if name not in listed:
-            raise CatalogError(f"Class {name!r} has no pictures. Add some, or remove its folder.")
+    empty = [_empty(catalog, name) for name in catalog.class_names if name not in listed]
+    if empty:
+        raise CatalogError(
+            f"No pictures in {', '.join(empty)}. Add some, or remove what stands for the class."
+        )
     check_classes(catalog.table, catalog.table["ok"])
     try:
         return "\n".join(split_notes(split_table(catalog.table, 0.15, 0.15)))
@@ -185,7 +203,7 @@ def predictions_json(
 def _state(row: dict[str, Any], folder: Path, verify: bool) -> str:
     "Whether a table is whole, and if asked, as it was made."
     if not row["whole"]:
-        return "not finished"
+        return "not finished" if row["what"] == "not finished" else "damaged: remove it"
     changed = verify_table(folder / row["table"]) if verify else []
     return f"{many(len(changed), 'block')} changed: remove it" if changed else "whole"
 

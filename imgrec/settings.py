@@ -15,6 +15,7 @@ from .augment import ONE_WAY, Augment, as_recipe, limited
 from .batches import label_mode_of
 from .catalog import Catalog
 from .core import DataError, ImageSpec
+from .images import Limits
 
 # %% ../nbs/04e_settings.ipynb #5ad47362
 def whole_number(
@@ -39,7 +40,12 @@ def picture_size(
     pair = (asked, asked) if isinstance(asked, (int, np.integer)) else asked
     if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
         raise DataError(f"image_size must be a number or (height, width), received {asked!r}.")
-    return whole_number("image_size", pair[0], 1), whole_number("image_size", pair[1], 1)
+    size = whole_number("image_size", pair[0], 1), whole_number("image_size", pair[1], 1)
+    if size[0] * size[1] > Limits.max_pixels:
+        raise DataError(
+            f"image_size must be at most {Limits.max_pixels:,} pixels in all, received {asked!r}."
+        )
+    return size
 
 # %% ../nbs/04e_settings.ipynb #8a7cc32e
 def plain_recipe(

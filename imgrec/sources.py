@@ -324,4 +324,9 @@ def list_folder(
             f"{', '.join(sorted(set(labels.values())))}. Mend the name, or say allow_empty=True."
         )
     table = _folder_table(tree, labels, parts)
+    if not len(table):
+        raise ImageFolderError(
+            f"No folder in {root} holds a picture; {len(tree.files)} files lie beside them. "
+            f"Expected one folder per class, such as {root}/cat/1.jpg."
+        )
     return Listing(table, names, problem_rows(tree.problems))

@@ -55,12 +55,18 @@ def _given(table: pd.DataFrame, usable: np.ndarray, keep: Iterable[str]) -> np.n
     return np.where(usable & said.isin(list(keep)), said, "").astype(object)
 
 
+def _few(names: Sequence[str]) -> str:
+    "Up to three names, and how many more."
+    more = [f"{len(names) - 3} more"] if len(names) > 3 else []
+    return " and ".join([*names[:3], *more])
+
+
 def _check_full(counts: np.ndarray, parts: Sequence[str]) -> None:
     "Refuse a split that leaves a part without any picture."
     empty = [part for part, groups in zip(parts, counts.sum(axis=0), strict=True) if not groups]
     if empty:
         raise CatalogError(
-            f"No picture can be had for {' and '.join(empty)}: the classes are too small. Expected "
+            f"No picture can be had for {_few(empty)}: the classes are too small. Expected "
             f"at least one with {len(parts)} pictures that need not stay together. "
             "Add pictures, or ask for fewer parts or folds."
         )

@@ -289,6 +289,18 @@ def deal(
     return parts[strata.group]
 
 # %% ../nbs/01i_strata.ipynb #75068659
+def _learnable(strata: Strata, counts: np.ndarray) -> np.ndarray:
+    "Take a group of each class that is in one fold only out of it, into the last column."
+    at, labels, _ = strata.entries
+    place = np.argsort(strata.order)
+    for label in range(len(strata.class_names)):
+        got = _spread(strata, counts)[label] > 0
+        if got.sum() == 1 and not got[-1]:
+            inside = at[(labels == label) & (counts[at, got.argmax()] > 0)]
+            counts[max(inside, key=lambda stratum: place[stratum]), [got.argmax(), -1]] += -1, 1
+    return counts
+
+
 def allot_folds(
     strata: Strata,  # From `strata_of`
     folds: int,  # How many, from 2
@@ -306,4 +318,4 @@ def allot_folds(
     counts = np.column_stack([*parts, left])
     there = _spread(strata, counts)
     needed = (there > 0) | (there.sum(axis=1, keepdims=True) >= folds)
-    return np.column_stack([_mend(strata, counts, needed), alone])
+    return _learnable(strata, np.column_stack([_mend(strata, counts, needed), alone]))

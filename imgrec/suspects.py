@@ -20,6 +20,10 @@ from .evaluate import PROBABILITY
 # %% ../nbs/09a_suspects.ipynb #d1c6f8b6
 def _check_answers(answers: pd.DataFrame, asked: pd.Series, fold: int) -> None:
     "Refuse answers about other files than `asked`; warn where there is none."
+    if not isinstance(answers, pd.DataFrame):
+        raise DataError(
+            f"Fold {fold}: expected a table of predictions, received {type(answers).__name__}."
+        )
     files = answers.get("file", pd.Series(dtype=object))
     wrong = files[~files.isin(asked) | files.duplicated()]
     if files.empty or len(wrong):

@@ -9,6 +9,7 @@ __all__ = ['MISSING_LABELS', 'Problems', 'read_table', 'list_table']
 import os
 import stat
 from collections.abc import Iterable, Sequence, Sized
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +28,40 @@ from imgrec.sources import (
 )
 
 # %% ../nbs/01g_tables.ipynb #89e231d1
+def _without_extra(frame: pd.DataFrame) -> pd.DataFrame:
+    "The table without empty fields at the ends of its rows; a `ValueError` for full ones."
+    if isinstance(frame.index, pd.RangeIndex):
+        return frame
+    names = list(frame.columns)  # pandas took what was too much for an index, on the left
+    whole = frame.reset_index()
+    extra = whole.iloc[:, len(names) :]
+    full = np.flatnonzero((extra.notna() & (extra != "")).any(axis=1))
+    if len(full):
+        raise ValueError(f"a row has {whole.shape[1]} fields, and there are {len(names)} names")
+    return whole.iloc[:, : len(names)].set_axis(names, axis=1)
+
+# %% ../nbs/01g_tables.ipynb #2adec2de
 def _csv(path: Path) -> pd.DataFrame:
     "A CSV or TSV file, every value as the word that stands there."
     with path.open("rb") as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise ValueError("it is in UTF-16; save it as UTF-8")
+        file.seek(0)
+        above = sum(1 for _ in takewhile(lambda line: not line.strip(), file))
     frame = pd.read_csv(
         path,
         sep="\t" if ".tsv" in path.suffixes else ",",
         dtype=str,
         keep_default_na=False,
+        skiprows=above,
         skip_blank_lines=False,  # so that the rows can be counted as a spreadsheet does
+        skipinitialspace=True,
         encoding_errors="surrogateescape",
     )
-    frame.index += 2
+    frame = _without_extra(frame).set_axis(range(above + 2, above + 2 + len(frame)))
     return frame[(frame.notna() & (frame != "")).any(axis=1)]
 
-
+# %% ../nbs/01g_tables.ipynb #93460a45
 def read_table(
     path: str | Path,  # A file in CSV, TSV (".tsv") or Parquet (".parquet"), with column names
 ) -> pd.DataFrame:  # Of CSV and TSV, values as words, and rows from 2 as in a spreadsheet
@@ -258,6 +276,8 @@ def list_table(
     outside: bool = False,  # Whether files may lie outside of the root
 ) -> Listing:  # In the order of the rows; a column `split` is always kept
     "List the pictures that a table describes; a `CatalogError` names column or row."
+    if not isinstance(frame, pd.DataFrame):
+        raise CatalogError(f"Expected a DataFrame or a path, received {type(frame).__name__}.")
     columns = [label] if isinstance(label, str) else list(label)
     further = _further(frame, [file, *columns], keep)
     names = _file_names(frame[file], root or ".", outside)

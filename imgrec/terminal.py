@@ -8,6 +8,7 @@ __all__ = ['percent', 'printable', 'text_table', 'ranged', 'waiting', 'problem_o
 # %% ../nbs/24_terminal.ipynb #b88d6b86
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -85,6 +86,11 @@ def problem_of(
     return str(error) if isinstance(error, ImportError) and "pip install" in str(error) else ""
 
 
+def _note(message: Warning | str, *where: Any) -> None:
+    "Show a warning as a sentence, without the line of code that it comes from."
+    typer.secho(f"Note: {printable(message)}", fg=typer.colors.YELLOW, err=True)
+
+
 class PoliteGroup(TyperGroup):
     "Commands that end in one sentence, and exit status 1, where something is not as expected."
 
@@ -94,7 +100,9 @@ class PoliteGroup(TyperGroup):
     ) -> Any:  # What the command returns
         "Run the command."
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _note  # type: ignore[assignment]
+                return super().invoke(ctx)
         except Exception as error:
             problem = problem_of(error)
             if not problem or os.environ.get("IMGREC_DEBUG"):

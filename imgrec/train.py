@@ -8,6 +8,7 @@ __all__ = ['LOSSES', 'compile_model', 'check_fit', 'Run', 'versions', 'fit']
 # %% ../nbs/08_train.ipynb #5fd4155f
 import platform
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from .core import ImageSpec, ModelError, OptionError, optional, seed_everything, unknown
+from .core import ImageSpec, ModelError, OptionError, many, optional, seed_everything, unknown
 from .data import Splits, as_splits
 from .progress import progress_callback
 
@@ -306,19 +307,23 @@ def _train(
     model: keras.Model, splits: Splits, epochs: int, callbacks: list[keras.callbacks.Callback]
 ) -> tuple[pd.DataFrame, float]:
     "Let Keras train; Ctrl-C ends it politely."
-    data = _training_data(splits, epochs)
+    data, known = _training_data(splits, epochs), len(splits.problems)
     model.optimizer.build(model.trainable_variables)  # or else the step is traced twice
     history = keras.callbacks.History()
     started = time.perf_counter()
     try:
-        model.fit(
-            **data,
-            epochs=epochs,
-            validation_data=splits.valid,
-            callbacks=[*callbacks, history],
-            shuffle=False,  # the dataset does it
-            verbose=0,
-        )
+        with warnings.catch_warnings():  # of every dataset whose length Keras cannot know
+            warnings.filterwarnings("ignore", "Your input ran out of data")
+            model.fit(
+                **data,
+                epochs=epochs,
+                validation_data=splits.valid,
+                callbacks=[*callbacks, history],
+                shuffle=False,  # the dataset does it
+                verbose=0,
+            )
     except KeyboardInterrupt:
         print("Stopped by hand; the model keeps what it has learned so far.")
+    if lost := len(splits.problems) - known:
+        print(f"{many(lost, 'picture')} could not be read any more, see splits.problems.")
     return _history_table(history), time.perf_counter() - started

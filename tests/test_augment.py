@@ -255,12 +255,46 @@ class Failing(keras.layers.Layer):
         return images + keras.ops.zeros((7, 1))
 
 
+@keras.saving.register_keras_serializable("tests")
+class NoNumber(keras.layers.Layer):
+    "A layer whose pixels are none."
+
+    def call(self, images):
+        return images * float("nan")
+
+
+@keras.saving.register_keras_serializable("tests")
+class Whole(keras.layers.Layer):
+    "A layer that gives whole numbers."
+
+    def call(self, images):
+        return keras.ops.cast(images, "uint8")
+
+
+def test_a_layer_may_stand_in_the_fields_of_a_recipe():
+    for layers in (Darker(), [Darker()], (Darker(),)):
+        recipe = as_recipe({"zoom": 0.1, "layers": layers})
+        assert [type(layer) for layer in recipe.layers] == [Darker]
+    whole = varied(BATCH, as_recipe({"layers": Whole()}))
+    np.testing.assert_array_equal(whole, np.floor(BATCH))
+    with pytest.raises(OptionError, match="must be Keras layers, received"):
+        as_recipe({"layers": [len]})
+
+
 def test_layers_are_tried_before_anything_is_loaded():
     shape = (14, 10, 3)
     check_layers([], shape)
     check_layers([Darker(), keras.layers.RandomBrightness((-1, -1))], shape)  # black is allowed
     with pytest.raises(OptionError, match=r"makes pixels of up to 1\.00 from pixels in 0-255"):
         check_layers([Darker(), keras.layers.Rescaling(2 / 255)], shape)
+    for layer, words in (
+        (keras.layers.BatchNormalization(), "has weights to be trained"),
+        (keras.layers.Dense(3), "has weights to be trained"),
+        (NoNumber(), "no numbers"),
+    ):
+        with pytest.raises(OptionError, match=words):
+            check_layers([layer], shape)
+    check_layers([Whole()], shape)
     with pytest.raises(Exception, match=r"shape|broadcast|Incompatible") as caught:
         check_layers([Failing()], shape)
     assert any("layer failing" in note for note in caught.value.__notes__)

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from oddities import SCENE, WHOLE_PNG, write_folder, write_oddities
 
 from imgrec.catalog import Catalog
-from imgrec.core import CatalogError, DataError, ImageFolderError, JournalError, MissingFileError
+from imgrec.core import (
+    CatalogError,
+    DataError,
+    ImageFolderError,
+    JournalError,
+    MissingFileError,
+    OptionError,
+)
 from imgrec.images import Limits, check_image
 from imgrec.pictures import fingerprint, read_row
 from imgrec.sources import list_folder
@@ -492,3 +499,43 @@ def test_a_picture_is_read_by_row_or_by_name():
     for row in (3, -4, "3"):
         with pytest.raises(CatalogError, match="3"):
             whole.read(row)
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, "3", None])
+def test_a_sample_is_of_a_whole_number(count):
+    whole = Catalog.from_arrays(np.zeros((4, 3, 3), np.uint8), [0, 1, 0, 1])
+    with pytest.raises(CatalogError, match="per_class must be a whole number from 1"):
+        whole.sample(count)
+
+
+def test_a_sample_holds_no_picture_that_cannot_be_used():
+    whole = Catalog.from_arrays(np.zeros((40, 3, 3), np.uint8), [0, 1] * 20)
+    few = whole.drop([str(number) for number in range(0, 30)]).sample(5)
+    assert len(few) == 10 and few.table["ok"].all()
+
+
+def test_a_catalog_whose_folder_was_moved_says_so_and_finds_it_again(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        (tmp_path / "pets" / name / "1.png").write_bytes(WHOLE_PNG)
+    Catalog.from_folder(tmp_path / "pets").save(tmp_path / "pets.csv")
+    with pytest.warns(UserWarning, match="never scanned"):
+        assert not len(Catalog.load(tmp_path / "pets.csv").changed())
+    (tmp_path / "pets").rename(tmp_path / "animals")
+    with pytest.raises(CatalogError, match="pets is gone"):
+        Catalog.load(tmp_path / "pets.csv").scan()
+    found = Catalog.load(tmp_path / "pets.csv", root=tmp_path / "animals").scan()
+    assert found.table["ok"].all() and not len(found.changed())
+
+
+def test_a_save_that_is_refused_leaves_nothing_behind(tmp_path):
+    whole = Catalog.from_table(pd.DataFrame({"file": ["a", "b"], "label": ["x", "y"]})).drop("a")
+    (tmp_path / "folder.csv").mkdir()
+    for path in ("new/pets.xlsx", "pets.json", "folder.csv"):
+        with pytest.raises(OptionError, match=r"ends in \.csv or \.parquet"):
+            whole.save(tmp_path / path)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.csv"]
+    kept = whole.save(tmp_path / "pets.csv").undo()
+    with pytest.raises(JournalError, match="holds 1 correction that this catalog does not"):
+        whole.save(tmp_path / "pets.csv")
+    assert len(kept.save(tmp_path / "pets.csv").history()) == 1

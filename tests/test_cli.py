@@ -401,7 +401,7 @@ def test_the_cache_is_listed_verified_and_emptied(tmp_path, monkeypatch):
     assert "pets 0" in listed and "pets 1" in listed and listed.count("1.0") == 2
     with (tmp_path / "cache" / "packed" / "1abc" / "pixels.u8").open("r+b") as file:
         file.write(b"rot")
-    assert "1 block changed: remove it" in run("cache", "--verify").output
+    assert "1 block changed: remove it" in run("cache", "--verify", status=1).output
     assert "Removed 1 table: 1.0 MB" in run("cache", "--remove", "1").output
     assert "no table begins so" in run("cache", "--remove", "1", status=1).output
     run("cache", "--remove", "all")
@@ -430,7 +430,7 @@ def test_a_scan_shows_an_empty_class_among_the_others(tmp_path, folder):
     (mixed / "wavy").mkdir()
     result = run("scan", mixed, status=1)
     assert re.search(r"\b0  wavy", result.stdout) and "round" in result.stdout
-    assert "Class 'wavy' has no pictures" in result.stderr
+    assert "No pictures in class 'wavy'. Add some" in result.stderr
     assert "has no pictures" in run("train", mixed, "--output", tmp_path / "c", status=1).stderr
 
 
@@ -447,3 +447,28 @@ def test_python_finds_the_command():
         text=True,
     )
     assert done.returncode == 1 and done.stderr.startswith("Error: nothing.png does not exist")
+
+
+def test_folders_that_are_parts_are_taken_as_parts(tmp_path, folder):
+    for part, names in {"train": ("round", "straight"), "test": ("round", "straight")}.items():
+        for name in names:
+            place = tmp_path / "data" / part / name
+            place.mkdir(parents=True)
+            for number, file in enumerate(sorted((folder / name).glob("*.png"))):
+                if (number % 4 == 0) == (part == "test"):
+                    shutil.copy(file, place / file.name)
+    assert re.search(
+        r"Parts, as the folders say: \d+ train, \d+ test", run("scan", tmp_path / "data").stdout
+    )
+    divided = divide(str(tmp_path / "data"))
+    test = divided.catalog.table[divided.catalog.table["split"] == "test"]
+    assert test["file"].str.startswith("test/").all() and len(test)
+
+
+def test_a_warning_in_the_shell_is_a_note_without_code(tmp_path, folder):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(folder / "round", mixed / "round")
+    shutil.copytree(folder / "straight", mixed / "Round")
+    done = subprocess.run([entry_point(), "scan", mixed], capture_output=True, text=True)
+    assert done.stderr.startswith("Note: Classes 'Round' and 'round' differ"), done.stderr
+    assert ".py" not in done.stderr

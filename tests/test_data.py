@@ -527,3 +527,8 @@ def test_what_is_no_divided_catalog_is_refused():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load(folded.fold(0), cache="memory").valid is not None
+
+
+def test_a_picture_larger_than_any_is_refused_at_once(catalog):
+    with pytest.raises(DataError, match="image_size must be at most 50,000,000 pixels in all"):
+        load(catalog, image_size=10_000)

@@ -469,3 +469,23 @@ def test_a_link_that_leads_nowhere_is_told_from_one_that_leaves(tmp_path):
     reasons = list_folder(folder).problems.set_index("file")["reason"]
     assert reasons["cat/away.jpg"] == f"link leaves the folder: {tmp_path / 'away.jpg'}"
     assert reasons["cat/gone.jpg"] == f"link leads nowhere: {tmp_path / 'gone.jpg'}"
+
+
+def test_commas_and_lines_that_spreadsheets_leave_behind_are_no_error(tmp_path):
+    (tmp_path / "a.csv").write_text("\n\nfile, label\n1.jpg, a,\n2.jpg,b,\n")
+    table = read_table(tmp_path / "a.csv")
+    assert table.to_dict("list") == {"file": ["1.jpg", "2.jpg"], "label": ["a", "b"]}
+    assert table.index.tolist() == [4, 5]
+    (tmp_path / "b.csv").write_text("file,label\na,b.jpg,cat\n")
+    with pytest.raises(CatalogError, match="a row has 3 fields, and there are 2 names"):
+        read_table(tmp_path / "b.csv")
+    with pytest.raises(CatalogError, match="Expected a DataFrame or a path, received int"):
+        list_table(3)
+
+
+def test_pictures_beside_an_empty_folder_are_counted(tmp_path):
+    (tmp_path / "pets" / "cat").mkdir(parents=True)
+    for number in range(3):
+        (tmp_path / "pets" / f"{number}.jpg").write_bytes(b"1")
+    with pytest.raises(ImageFolderError, match="3 files lie beside them"):
+        list_folder(tmp_path / "pets", allow_empty=True)
