@@ -94,8 +94,13 @@ _BEGINNINGS = {  # what every file of a format begins with
 }
 
 
+_PHONES = {b"avif": "AVIF"} | dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1"), "HEIC")
+
+
 def _unopened(data: bytes, formats: tuple[str, ...]) -> str:
     "The reason of a verdict for data that Pillow does not know."
+    if data[4:8] == b"ftyp" and data[8:12] in _PHONES:
+        return f"format not allowed: {_PHONES[data[8:12]]}, convert it to JPEG"
     begun = {f for f in formats if re.match(_BEGINNINGS.get(f, rb"(?!)"), data, re.DOTALL)}
     whole = {  # which of them are there to their end
         "JPEG": b"\xff\xd9" in data,
