@@ -205,26 +205,29 @@ def optional(
         ) from error
 
 # %% ../nbs/00_core.ipynb #9fbb6bf6
-_SILENCE = contextlib.ExitStack()  # What ends it
-_QUIET: list[object] = []  # A token for each block that runs
+_QUIET: dict[str, int] = {}  # How many blocks run that ignore a message
+_ADDED: dict[str, Any] = {}  # What that added to Python's filters; None where it was there before
 _LOCK = threading.Lock()
 
 
 @contextlib.contextmanager
-def without_warnings() -> Iterator[None]:  # A context manager
-    "Ignore Python's warnings while the block runs, also where blocks of several threads overlap."
+def without_warnings(
+    message: str = "",  # How the warnings begin, as a regular expression; default: all
+) -> Iterator[None]:  # A context manager
+    "Ignore warnings while the block runs, also where blocks of several threads overlap."
     with _LOCK:
-        if not _QUIET:
-            _SILENCE.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")
-        _QUIET.append(None)
+        if not _QUIET.get(message):
+            before = list(warnings.filters)
+            warnings.filterwarnings("ignore", message)
+            _ADDED[message] = None if warnings.filters[0] in before else warnings.filters[0]
+        _QUIET[message] = _QUIET.get(message, 0) + 1
     try:
         yield
     finally:
         with _LOCK:
-            _QUIET.pop()
-            if not _QUIET:
-                _SILENCE.close()
+            _QUIET[message] -= 1
+            if not _QUIET[message] and _ADDED[message] in warnings.filters:
+                warnings.filters.remove(_ADDED[message])  # type: ignore[attr-defined]
 
 # %% ../nbs/00_core.ipynb #2b63c953
 def in_notebook() -> bool:  # True in Jupyter, Colab and other front ends of a kernel

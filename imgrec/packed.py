@@ -57,7 +57,7 @@ def _threads() -> ThreadPoolExecutor:
     usable = getattr(os, "sched_getaffinity", lambda pid: range(os.cpu_count() or 1))(0)
     return ThreadPoolExecutor(len(usable), "imgrec-decode")
 
-
+# %% ../nbs/04b_packed.ipynb #cc3351fa
 @dataclass(frozen=True)
 class Decoder:
     "Reads rows of a catalog at one size."

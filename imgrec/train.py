@@ -8,7 +8,6 @@ __all__ = ['LOSSES', 'compile_model', 'check_fit', 'Run', 'versions', 'fit']
 # %% ../nbs/08_train.ipynb #5fd4155f
 import platform
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,16 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from .core import ImageSpec, ModelError, OptionError, many, optional, seed_everything, unknown
+from imgrec.core import (
+    ImageSpec,
+    ModelError,
+    OptionError,
+    many,
+    optional,
+    seed_everything,
+    unknown,
+    without_warnings,
+)
 from .data import Splits, as_splits
 from .progress import progress_callback
 
@@ -210,11 +218,12 @@ def versions() -> dict[str, str]:  # Name to version
 
 # %% ../nbs/08_train.ipynb #287cbeae
 def _training_data(splits: Splits, epochs: int) -> dict[str, Any]:
-    "What `model.fit` takes for the training part."
+    "What `model.fit` takes as its data, which shuffle themselves."
     if splits.catalog is None:
-        return {"x": splits.train}
+        return {"x": splits.train, "validation_data": splits.valid}
     steps = splits.steps_per_epoch or 1
-    return {"x": splits.training_steps(0, steps * epochs), "steps_per_epoch": steps}
+    batches = splits.training_steps(0, steps * epochs)
+    return {"x": batches, "steps_per_epoch": steps, "validation_data": splits.valid}
 
 
 def _history_table(history: keras.callbacks.History) -> pd.DataFrame:
@@ -312,16 +321,9 @@ def _train(
     history = keras.callbacks.History()
     started = time.perf_counter()
     try:
-        with warnings.catch_warnings():  # of every dataset whose length Keras cannot know
-            warnings.filterwarnings("ignore", "Your input ran out of data")
-            model.fit(
-                **data,
-                epochs=epochs,
-                validation_data=splits.valid,
-                callbacks=[*callbacks, history],
-                shuffle=False,  # the dataset does it
-                verbose=0,
-            )
+        with without_warnings("Your input ran out"):  # said of every length that is not known
+            used = [*callbacks, history]
+            model.fit(**data, epochs=epochs, callbacks=used, shuffle=False, verbose=0)
     except KeyboardInterrupt:
         print("Stopped by hand; the model keeps what it has learned so far.")
     if lost := len(splits.problems) - known:

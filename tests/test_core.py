@@ -241,3 +241,21 @@ def test_silence_ends_with_the_last_block_whichever_thread_it_is_in():
             warnings.warn("noise", stacklevel=1)
         warnings.warn("news", stacklevel=1)
     assert [str(one.message) for one in heard] == ["news"]
+
+
+def test_silence_leaves_the_filters_of_others_alone():
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("ignore")  # the user's own, like that of the block
+        own = list(warnings.filters)
+        with core.without_warnings():
+            pass
+        assert sorted(map(str, warnings.filters)) == sorted(map(str, own))
+        warnings.simplefilter("always")
+        inside = core.without_warnings("noise")
+        with inside:
+            warnings.filterwarnings("always", "added while the block runs")
+            warnings.warn("noise of a decoder", stacklevel=1)
+            warnings.warn("news", stacklevel=1)
+        assert warnings.filters[0][1].pattern == "added while the block runs"
+        warnings.warn("noise of a decoder", stacklevel=1)
+    assert [str(one.message) for one in heard] == ["news", "noise of a decoder"]

@@ -23,7 +23,9 @@ from imgrec.catalog import Catalog
 from imgrec.core import DataError
 from imgrec.data import from_datasets, load
 from imgrec.evaluate import predict_table
+from imgrec.models import build_model
 from imgrec.packed import pack
+from imgrec.train import fit
 
 
 @pytest.fixture
@@ -388,3 +390,19 @@ def test_packing_leaves_the_warnings_of_the_program_as_they_were(folder):
     for size in range(4, 12):
         pack(Catalog.from_folder(folder), (size, size, 3), cache="memory")
     assert list(warnings.filters) == before
+
+
+def test_a_training_tells_of_pictures_that_were_lost_and_of_nothing_else(folder, capsys):
+    splits = load(Catalog.from_folder(folder).split(), 16, batch_size=4, cache="off")
+    rows = splits.catalog.table.query("split == 'train'")
+    (folder / rows["file"].iloc[0]).write_bytes(b"")
+    before = list(warnings.filters)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        run = fit(build_model("two_conv", splits.spec, dense=2), splits, epochs=2, progress="none")
+    assert not [str(one.message) for one in heard if "ran out of data" in str(one.message)]
+    assert list(warnings.filters) == before
+    said = capsys.readouterr().out
+    assert f"Set aside while reading: {rows['file'].iloc[0]} (empty)" in said
+    assert "1 picture could not be read any more, see splits.problems." in said
+    assert run.settings["set_aside"] == {rows["file"].iloc[0]: "empty"}
