@@ -150,7 +150,7 @@ def train(
     image_size: ask.ImageSize = None,  # Pixels
     epochs: ask.Epochs = 10,  # At most
     batch_size: ask.BatchSize = 32,  # Pictures
-    learning_rate: ask.Rate = 1e-3,  # Of Adam
+    learning_rate: ask.Rate = None,  # The highest; None: by itself
     early_stopping: ask.Patience = None,  # Epochs
     augment: ask.Recipe = "light",  # A recipe
     resize: ask.Resize = "stretch",  # A rule
@@ -158,6 +158,8 @@ def train(
     valid: ask.Share = 0.15,  # For validation
     test: ask.Share = 0.15,  # For the test
     seed: ask.Seed = 0,  # Of parts, first weights, order
+    directory: ask.RunFolder = None,  # Of the run, to go on there
+    if_exists: ask.IfExists = None,  # "continue" or "new"
     output: ask.Output = Path("classifier"),  # Where it is saved
     progress: ask.Progress = "auto",  # How the training is shown
 ) -> None:
@@ -175,7 +177,10 @@ def train(
     size = " x ".join(map(str, splits.spec.shape))
     typer.echo(f"{model} for pictures of {size}, {network.count_params():,} parameters")
     how: dict[str, Any] = {"early_stopping": early_stopping, "seed": seed, "progress": progress}
-    run = fit(network, splits, epochs, learning_rate=learning_rate, **how)
+    kept: dict[str, Any] = {"directory": directory, "if_exists": if_exists}
+    run = fit(network, splits, epochs, learning_rate=learning_rate or "auto", **how, **kept)
+    if not run.finished and directory is not None:
+        raise typer.Exit(130)
     _finish(run, run.model, splits, output, divided.notes)
 
 # %% ../nbs/25_cli.ipynb #bbd8c27b

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LABEL_MODES', 'ImgrecError', 'OptionError', 'SpecError', 'PictureError', 'ImageFolderError', 'CatalogError',
-           'DataError', 'ModelError', 'SpaceError', 'JournalError', 'SearchError', 'ClassifierError',
+           'DataError', 'ModelError', 'RunError', 'SpaceError', 'JournalError', 'SearchError', 'ClassifierError',
            'MissingFileError', 'expect_error', 'unknown', 'many', 'ImageSpec', 'seed_everything', 'optional',
            'without_warnings', 'in_notebook', 'atomic_path', 'write_atomic', 'write_json', 'read_json', 'sha256_of',
            'cache_folder']
@@ -57,6 +57,10 @@ class DataError(ImgrecError, ValueError):
 # %% ../nbs/00_core.ipynb #57ff8af7
 class ModelError(ImgrecError, ValueError):
     "A model that does not fit its data or its task."
+
+
+class RunError(ImgrecError, RuntimeError):
+    "A training that cannot be kept, or cannot go on as asked."
 
 
 class SpaceError(ImgrecError, ValueError):

@@ -141,7 +141,7 @@ def _save_model(model: Any, spec: ImageSpec, file: Path) -> list[str]:
 # %% ../nbs/12_export.ipynb #59351032
 def _parts(run_or_model: Any, spec: ImageSpec | None, resize: str | None) -> tuple:
     "Model, spec, resize rule, and what is known of its training."
-    from imgrec.train import Run
+    from imgrec.runs import Run
 
     if isinstance(run_or_model, Run):
         data = run_or_model.settings.get("data", {})
@@ -168,7 +168,8 @@ def save(
     notes: Mapping[str, Any] | None = None,  # More to keep in the contract, as JSON values
 ) -> Path:  # The folder
     "Save a classifier as a folder, whole or not at all; the live model is not changed."
-    from imgrec.train import check_fit, versions
+    from imgrec.compiling import check_fit
+    from imgrec.facts import versions
 
     model, spec, resize, trained, course = _parts(run_or_model, spec, resize)
     check_target(path)
@@ -192,7 +193,7 @@ def load_classifier(
     custom_objects: Mapping[str, Any] | None = None,  # Layers of your own that it may use, by name
 ) -> Classifier:  # Ready to be asked
     "Load a classifier; a `ClassifierError` for what was changed or is not trusted."
-    from imgrec.train import check_fit
+    from imgrec.compiling import check_fit
 
     settle(path)
     path = Path(path)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Folder', 'Saved', 'Words', 'Model', 'ImageSize', 'Epochs', 'BatchSize', 'Recipe', 'Resize', 'Mirror', 'Share', 'Seed',
-           'Output', 'Options', 'Rate', 'Patience', 'Progress', 'Trials', 'Strategy', 'SpaceFile', 'Directory',
-           'IfExists', 'Everything', 'Csv', 'Json', 'Remove', 'Verify', 'option']
+           'Output', 'Options', 'Rate', 'Patience', 'Progress', 'RunFolder', 'Trials', 'Strategy', 'SpaceFile',
+           'Directory', 'IfExists', 'Everything', 'Csv', 'Json', 'Remove', 'Verify', 'option']
 
 # %% ../nbs/24c_options.ipynb #4c58ef64
 from pathlib import Path
@@ -47,9 +47,10 @@ Output = Annotated[Path, option("Where the classifier goes; one there is replace
 
 # %% ../nbs/24c_options.ipynb #ccc4bcac
 Options = Annotated[list[str] | None, option("Of the model, repeatable.", "width=16")]
-Rate = Annotated[float, option("How large the steps of learning are.", "RATE", 0)]
+Rate = Annotated[float | None, option("The highest learning rate; default: by itself.", "RATE", 0)]
 Patience = Annotated[int | None, option("Stop after N epochs without progress.", "N", 1)]
 Progress = Annotated[str, option("auto, bar, log or none.", "NAME")]
+RunFolder = Annotated[Path | None, option("Keep the training there, to go on.", "FOLDER")]
 Trials = Annotated[int, option("How many settings to try.", "N", 1)]
 Strategy = Annotated[str, option("random, grid, bayesian or hyperband.", "NAME")]
 SpaceFile = Annotated[Path | None, option("What to try, as JSON; default: the usual.", "FILE")]

@@ -24,9 +24,11 @@ from .journal import Journal, read_journal
 from .oracles import Proposer
 from .results import Best, best_of, ending, results_table, trial_line
 from .space import Space
-from .state import SearchState, TrialState, apply, direction_of, replay
+from .state import SearchState, TrialState, apply, replay
 
 # %% ../nbs/15_search.ipynb #5e82381c
+from .facts import versions
+from .scores import direction_of
 from imgrec.task import (
     Task,
     asked_fields,
@@ -39,7 +41,6 @@ from imgrec.task import (
     space_there,
     splits_from,
 )
-from .train import versions
 from imgrec.trials import (
     Build,
     Outcome,
@@ -104,10 +105,8 @@ def _check_directory(search: "Search") -> None:
     search.change(space_there(search.task, state))
     changes = changes_since(search.task, state)
     measures = [state.settings[name] for name in ("objective", "direction")]
-    if search.if_exists == "continue" and measures != [
-        search.plan.objective,
-        search.plan.direction,
-    ]:
+    wanted = [search.plan.objective, search.plan.direction]
+    if search.if_exists == "continue" and measures != wanted:
         raise SearchError(
             f"{search.directory} holds scores of {measures[0]}, which cannot be compared with "
             f'{search.plan.objective}. Set if_exists to "new", or choose another directory.'

@@ -9,7 +9,6 @@ __all__ = ['Task', 'settings_of', 'space_there', 'changes_since', 'check_task', 
 # %% ../nbs/14f_task.ipynb #a5674754
 import hashlib
 import inspect
-import itertools
 import os
 import traceback
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ from typing import Any
 from .catalog import Catalog
 from .core import OptionError, SearchError, unknown
 from .data import Splits, as_splits, load
+from .facts import data_facts, setting_changes
 from .journal import lock_writer
 from .oracles import ORACLES, Proposal, Proposer, hashed_seed
-from .pictures import fingerprint
+from .runs import free_name
 from .space import Space, misfit, space_changes
 from .state import SearchState
 from .trials import Build, Plan, check_plan
@@ -39,13 +39,6 @@ class Task:
     directory: Path  # Where it is kept
 
 # %% ../nbs/14f_task.ipynb #f4a8b0f6
-def _data_facts(splits: Splits) -> dict[str, Any]:
-    "What identifies the data of a search."
-    if splits.catalog is None:
-        return {"catalog": "datasets or arrays", "settings": {}}
-    return {"catalog": fingerprint(splits.catalog)[:16], "settings": splits.settings}
-
-
 def _build_facts(build: Build) -> str:
     "A builder as a word, with a digest of its code where it has any."
     if isinstance(build, str):
@@ -71,7 +64,7 @@ def settings_of(
         "build": _build_facts(plan.build),
         "epochs": plan.epochs,
         "seed": task.seed,
-        "data": _data_facts(plan.splits),
+        "data": data_facts(plan.splits),
     }
 
 # %% ../nbs/14f_task.ipynb #a1f89c39
@@ -84,14 +77,6 @@ def space_there(
     return Space.from_dict(state.space) if steered else task.space
 
 # %% ../nbs/14f_task.ipynb #b5aca756
-def _setting_changes(name: str, before: Any, after: Any) -> list[str]:
-    "What is different in a setting, a line for each of its values where it holds several."
-    if isinstance(before, dict) and isinstance(after, dict):
-        found = [_setting_changes(key, before.get(key), after.get(key)) for key in before | after]
-        return list(itertools.chain.from_iterable(found))
-    return [] if before == after else [f"{name}: {before!r} became {after!r}"]
-
-
 def changes_since(
     task: Task,  # What a search has to do now
     state: SearchState,  # What the directory holds
@@ -100,7 +85,7 @@ def changes_since(
     lines = space_changes(Space.from_dict(state.space), task.space)
     now = settings_of(task)
     for name, before in state.settings.items():
-        lines += _setting_changes(name, before, now.get(name))
+        lines += setting_changes(name, before, now.get(name))
     return lines
 
 # %% ../nbs/14f_task.ipynb #84a9d79c
@@ -171,8 +156,7 @@ def moved_aside(
 ) -> Path:  # Where it is now
     "Give an old search another name."
     os.close(lock_writer(directory / "journal.log"))  # an error while somebody writes there
-    numbers = (directory.with_name(f"{directory.name}-old-{n}") for n in itertools.count(1))
-    free = next(place for place in numbers if not place.exists())
+    free = free_name(directory)
     directory.rename(free)
     return free
 

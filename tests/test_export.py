@@ -23,6 +23,7 @@ from PIL import Image
 from imgrec.archive import look_inside
 from imgrec.catalog import Catalog
 from imgrec.classifier import Classifier, prepare
+from imgrec.compiling import compile_model
 from imgrec.contract import check_files, read_contract, settle, write_contract
 from imgrec.core import (
     ClassifierError,
@@ -36,7 +37,7 @@ from imgrec.data import load
 from imgrec.evaluate import PROBABILITY, predict_table
 from imgrec.export import export_litert, load_classifier, save
 from imgrec.models import build_model
-from imgrec.train import compile_model, fit
+from imgrec.train import fit
 
 SPEC = ImageSpec(12, 16, 3, ("cat", "dog", "owl"))
 

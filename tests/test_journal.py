@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgrec.core import JournalError, SearchError
+from imgrec.core import JournalError, OptionError
 from imgrec.journal import Journal, decode_line, encode_line, read_journal
-from imgrec.state import EVENTS, SearchState, apply, check_event, direction_of, replay
+from imgrec.scores import direction_of
+from imgrec.state import EVENTS, SearchState, apply, check_event, replay
 
 value = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -329,5 +330,5 @@ def test_directions_are_known_or_asked_for():
     names = ("val_accuracy", "val_binary_accuracy", "auc", "val_precision", "recall", "f1_score")
     assert {direction_of(name) for name in names} == {"max"}
     assert direction_of("val_loss", "max") == "max"
-    with pytest.raises(SearchError, match="val_wobble"):
+    with pytest.raises(OptionError, match="val_wobble"):
         direction_of("val_wobble")
