@@ -85,24 +85,28 @@ def scan(
         typer.echo(f"Before training: {printable(problem)}")
     _next(f"train {shlex.quote(folder)}")
 
-# %% ../nbs/25_cli.ipynb #d6a923a2
+# %% ../nbs/25_cli.ipynb #1df5eb78
 def _options(texts: Sequence[str], model: str) -> dict[str, Any]:
-    "Options of a model from texts such as 'width=16'."
-    from imgrec.models import model_options
+    "Options of a model from texts such as 'width=16' and 'norm=group'."
+    from imgrec.models import MODELS, model_options
 
     known, options = model_options(model), {}
+    words = [name for name, kind in MODELS[model].kinds.items() if kind.kind is str]
     for text in texts:
         name, _, value = text.partition("=")
         if name not in known:
             raise unknown(f"option of {model}", name, known)
         try:
-            options[name] = json.loads(value.lower())
+            if name in words:
+                options[name] = None if value.lower() == "none" else value
+            else:
+                options[name] = json.loads(value.lower())
         except ValueError as error:
             such = ", ".join(f"{key}={known[key]}" for key in known)
             raise OptionError(f"{text!r} is no NAME=VALUE of {model}, such as: {such}.") from error
     return options
 
-
+# %% ../nbs/25_cli.ipynb #8aa6bbfb
 def _begin(output: Path) -> None:
     "Say what the pause is for, and refuse a place for the classifier before any work is done."
     waiting("loading TensorFlow")

@@ -31,8 +31,8 @@ Folder = Annotated[str, _FOLDER]
 Saved = Annotated[Path, _SAVED]
 Words = Annotated[list[str], _WORDS]
 
-# %% ../nbs/24c_options.ipynb #05193d4e
-Model = Annotated[str, option("two_conv, three_conv, small_cnn or small_resnet.", "NAME")]
+# %% ../nbs/24c_options.ipynb #f44fff85
+Model = Annotated[str, option("small_cnn, fast_cnn, resnet20 or another of imgrec.models.", "NAME")]
 ImageSize = Annotated[int | None, option("Height and width; default 64, digits 28.", "PIXELS", 1)]
 Epochs = Annotated[int, option("Passes over the training pictures.", "N", 1)]
 BatchSize = Annotated[int, option("Pictures a step.", "N", 1)]

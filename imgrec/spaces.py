@@ -9,7 +9,7 @@ __all__ = ['usual_space']
 from .models import model_options
 from .space import Choice, Entry, Float, Int, Space
 
-# %% ../nbs/13a_spaces.ipynb #5772fdcc
+# %% ../nbs/13a_spaces.ipynb #89678025
 def usual_space(
     model: str,  # A name of `MODELS`
 ) -> Space:  # Its options that are worth a try, and the learning rate
@@ -17,7 +17,7 @@ def usual_space(
     known = model_options(model)
     usual: dict[str, Entry] = {
         "width": Choice(8, 16, 32),
-        "depth": Int(1, 2) if model == "small_resnet" else Int(2, 4),
+        "depth": Int(1, 2) if known.get("depth", 3) <= 2 else Int(2, 4),
         "dense": Choice(32, 64, 128),
         "dropout": Float(0.0, 0.5),
     }

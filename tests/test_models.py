@@ -1,5 +1,6 @@
 """Networks by name: outputs that fit the labels, sizes as published, and answers that last."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -7,10 +8,14 @@ import sys
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
+from imgrec.archive import look_inside
 from imgrec.core import ImageSpec, ModelError, OptionError, SpecError
+from imgrec.counting import multiply_adds
 from imgrec.models import (
     MODELS,
+    OPTION_KINDS,
     ModelEntry,
     OptionKind,
     build_model,
@@ -30,8 +35,19 @@ SMALL = {
     "two_conv": {"dense": 16},
     "three_conv": {"dense": 16},
     "small_cnn": {"width": 8, "depth": 2},
+    "fast_cnn": {"width": 8, "depth": 2},
+    "vgg_small": {"width": 8, "depth": 2, "dense": 16},
     "small_resnet": {"width": 8},
+    "resnet20": {"width": 4},
+    "resnet32": {"width": 2},
+    "wide_resnet": {"width": 8, "depth": 1},
+    "mobile_cnn": {"width": 4},
+    "convnext_small_images": {"width": 8},
 }
+CLASSICS = ("two_conv", "three_conv")
+ANY_SIZE = [name for name in MODELS if name not in CLASSICS]
+CIFAR10 = ImageSpec(32, 32, 3, tuple("0123456789"))
+IMAGENET = ImageSpec(224, 224, 3, tuple(f"class {number}" for number in range(1000)))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -53,8 +69,8 @@ def test_answers_do_not_change_from_call_to_call_or_with_the_company(name):
     model = build_model(name, SPECS["int"], **SMALL[name])
     together = np.asarray(model(PICTURES, training=False))
     np.testing.assert_array_equal(together, np.asarray(model(PICTURES)))  # nothing is random here
-    alone = np.concatenate([np.asarray(model(one[None], training=False)) for one in PICTURES])
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+    alone = np.concatenate([np.asarray(model(PICTURES[[k]], training=False)) for k in (0, 3, 7)])
+    np.testing.assert_allclose(together[[0, 3, 7]], alone, atol=1e-5)
 
 
 def conv(size, before, after, bias=True):
@@ -99,12 +115,68 @@ def test_width_and_depth_of_small_resnet_are_what_they_say(width, depth):
     assert model.count_params() == expected + conv(1, before, 3)
 
 
+def trained(model):
+    "Parameters as papers count them: those that training changes."
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "published"),
+    [
+        ("resnet20", {}, "0.27"),  # table 6 of https://arxiv.org/abs/1512.03385
+        ("resnet32", {}, "0.46"),
+        ("wide_resnet", {}, "2.7"),  # WRN-16-4, table 5 of https://arxiv.org/abs/1605.07146
+        ("wide_resnet", {"depth": 6}, "8.9"),  # WRN-40-4
+        ("wide_resnet", {"width": 160, "depth": 4}, "36.5"),  # WRN-28-10
+    ],
+)
+def test_residual_networks_have_the_parameters_of_their_papers(name, options, published):
+    millions = trained(build_model(name, CIFAR10, **options)) / 1e6
+    decimals = len(published.partition(".")[2])
+    assert f"{millions:.{decimals}f}" == published
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "original", "millions"),
+    [
+        ("mobile_cnn", {}, "MobileNetV2", 3.5),  # https://arxiv.org/abs/1801.04381 rounds to 3.4
+        # https://arxiv.org/abs/2201.03545: 28.6
+        ("convnext_small_images", {"width": 96, "depth": 3, "stages": 4}, "ConvNeXtTiny", 28.6),
+    ],
+)
+def test_at_full_size_they_are_the_networks_of_keras(name, options, original, millions):
+    ours = build_model(name, IMAGENET, **options)
+    theirs = getattr(keras.applications, original)(weights=None)
+    assert ours.count_params() == theirs.count_params()
+    assert trained(ours) == trained(theirs) and round(trained(ours) / 1e6, 1) == millions
+    assert multiply_adds(ours) == pytest.approx(multiply_adds(theirs), rel=0.01)
+
+
+def test_work_is_as_published():
+    assert multiply_adds(build_model("resnet20", CIFAR10)) == pytest.approx(41e6, rel=0.02)
+    assert multiply_adds(build_model("mobile_cnn", IMAGENET)) == pytest.approx(300e6, rel=0.01)
+
+
+def test_small_pictures_are_halved_less():
+    for side, end in [(8, 4), (32, 4), (96, 3)]:
+        model = build_model("mobile_cnn", ImageSpec(side, side, 3, ("a", "b", "c")), width=4)
+        assert model.get_layer("last").output.shape[1] == end
+    for side, sides in [(8, {8, 4}), (32, {16, 8, 4}), (64, {16, 8, 4})]:
+        spec = ImageSpec(side, side, 3, ("a", "b", "c"))
+        made = build_model("convnext_small_images", spec, width=4).layers
+        assert {one.output.shape[1] for one in made if type(one) is layers.Add} == sides
+
+
 def test_the_table_counts_what_the_builders_build():
     table = model_table(SPECS["int"])
     assert list(table.index) == list(MODELS)
-    for name, count in table["parameters"].items():
-        assert count == build_model(name, SPECS["int"]).count_params()
-        assert all(option in table.loc[name, "options"] for option in model_options(name))
+    for name, row in table.iterrows():
+        model = build_model(name, SPECS["int"])
+        assert row["parameters"] == model.count_params()
+        assert row["multiply_adds"] == multiply_adds(model) > 0
+        assert row["megabytes"] == round(4 * model.count_params() / 1e6, 1)
+        assert all(option in row["options"] for option in model_options(name))
+        assert row["about"] and (row["source"].startswith("https://") or not row["source"])
 
 
 def test_dropout_hides_in_training_only():
@@ -130,6 +202,13 @@ def test_dropout_hides_in_training_only():
         ("small_cnn", SPECS["int"], {"dropout": float("nan")}, OptionError, "received nan"),
         ("small_cnn", SPECS["int"], {"batch_norm": "no"}, OptionError, "True or False, rec.*'no'"),
         ("two_conv", SPECS["int"], {"dense": None}, OptionError, "'dense' of two_conv.*None"),
+        ("resnet20", SPECS["int"], {"drop_path": 1}, OptionError, "from 0 and below 1, received 1"),
+        ("vgg_small", SPECS["int"], {"norm": "bach"}, OptionError, "one of 'batch'.*received 'bac"),
+        ("fast_cnn", SPECS["int"], {"norm": 1}, OptionError, "'group', None, received 1"),
+        ("fast_cnn", SPECS["int"], {"activation": None}, OptionError, "'relu6'.*received None"),
+        ("fast_cnn", SPECS["int"], {"activation": ["relu"]}, OptionError, "received .'relu'."),
+        ("mobile_cnn", SPECS["int"], {"squeeze_ratio": -1}, OptionError, "number from 0, rec"),
+        ("convnext_small_images", SPECS["int"], {"stages": 0}, OptionError, "from 1, received 0"),
         ("small_cnn", ImageSpec(8, 8), {}, SpecError, "no class_names"),
         ("two_conv", ImageSpec(8, 8, 3, ("a", "b")), {}, ModelError, "1 x 1 pixels.*image_size"),
         ("three_conv", ImageSpec(16, 40, 3, ("a", "b")), {}, ModelError, "2 x 8 pixels"),
@@ -144,6 +223,13 @@ def test_what_cannot_be_built_says_why(name, spec, options, error, words):
 def test_every_option_has_a_kind_that_its_default_is_of(name):
     kinds = MODELS[name].kinds
     assert all(default in kinds[option] for option, default in model_options(name).items())
+
+
+def test_kinds_say_what_they_take():
+    words = OPTION_KINDS["norm"]
+    assert str(words) == "one of 'batch', 'layer', 'group', None"
+    assert "batch" in words and None in words and "" not in words and 1 not in words
+    assert 0.5 in OPTION_KINDS["squeeze_ratio"] and 1 in OPTION_KINDS["squeeze_ratio"]
 
 
 def test_numbers_of_numpy_count_as_numbers():
@@ -163,30 +249,66 @@ def test_a_row_of_ones_own_says_what_its_options_may_be(monkeypatch):
         build_model("own", SPECS["int"], width=1)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 3)])
-@pytest.mark.parametrize("name", ["small_cnn", "small_resnet"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (8, 8), (31, 50)])
+@pytest.mark.parametrize("name", ANY_SIZE)
 def test_the_newer_networks_take_pictures_of_any_size(name, size):
-    model = build_model(name, ImageSpec(*size, 1, ("a", "b")), width=2)
-    assert model(np.zeros((2, *size, 1))).shape == (2, 2)
+    model = build_model(name, ImageSpec(*size, 1, ("a", "b")), **SMALL[name] | {"width": 2})
+    assert model.output_shape == (None, 2)
+    assert all(side >= 1 for layer in model.layers for side in layer.output.shape[1:])
+
+
+@pytest.mark.parametrize("name", ["vgg_small", "fast_cnn"])  # the others, on their pages
+def test_a_network_can_learn_by_heart(name):
+    options = SMALL[name] | {"width": 8, "dropout": 0}
+    model = build_model(name, ImageSpec(8, 8, 3, CLASSES["int"]), **options)
+    model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
+    pictures, labels = PICTURES[:6, :8, :8], np.arange(6) % 3
+    first, *_, last = (float(model.train_on_batch(pictures, labels)) for _ in range(40))
+    assert last < 0.5 * first
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
+def test_options_of_words_and_rates_change_what_they_say(name):
+    options = {"norm": "group", "activation": "silu", "drop_path": 0.5, "squeeze_ratio": 0.5}
+    options = {key: options[key] for key in options if key in model_options(name)}
+    model = build_model(name, SPECS["int"], **SMALL[name], **options)
+    kinds = {type(layer).__name__ for layer in model.layers}
+    if "norm" in options:
+        assert "GroupNormalization" in kinds and "BatchNormalization" not in kinds
+    if "activation" in options:
+        used = {layer.activation for layer in model.layers if type(layer) is layers.Activation}
+        assert keras.activations.silu in used
+    assert ("Multiply" in kinds) == ("squeeze_ratio" in options)
+    if "drop_path" in options:
+        drops = [one for one in model.layers if getattr(one, "noise_shape", None)]
+        rates = [one.rate for one in drops]
+        assert rates == sorted(rates) and 0.4 < rates[-1] <= 0.5  # MobileNet's last adds nothing
 
 
 def test_a_saved_model_answers_the_same_in_a_fresh_process(tmp_path):
     np.save(tmp_path / "pictures.npy", PICTURES)
-    answers = {}
-    for name, mode in zip(MODELS, SPECS, strict=True):
+    names = [name for name in MODELS if name != "resnet32"]  # which is resnet20, longer
+    answers, held = {}, {}
+    for name, mode in zip(names, itertools.cycle(SPECS), strict=False):
         model = build_model(name, SPECS[mode], **SMALL[name])
         for weights in model.weights:  # running averages, too, are no longer what they began as
-            noise = np.random.default_rng(1).uniform(0.1, 0.3, weights.shape)
+            noise = np.random.default_rng(1).uniform(-0.05, 0.05, weights.shape)
             weights.assign_add(noise)
         model.save(tmp_path / f"{name}.keras")
+        assert look_inside(tmp_path / f"{name}.keras").foreign == ()
         answers[name] = np.asarray(model(PICTURES, training=False)).tolist()
+        held[name] = [float(np.sum(weights)) for weights in model.weights]
     program = (
         "import sys, json; import keras, numpy as np\n"
         "pictures = np.load(sys.argv[1] + '/pictures.npy')\n"
-        "load = lambda name: keras.saving.load_model(f'{sys.argv[1]}/{name}.keras')\n"
-        "print(json.dumps({n: np.asarray(load(n)(pictures)).tolist() for n in sys.argv[2:]}))"
+        "models = {n: keras.saving.load_model(f'{sys.argv[1]}/{n}.keras') for n in sys.argv[2:]}\n"
+        "held = {n: [float(np.sum(w)) for w in m.weights] for n, m in models.items()}\n"
+        "there = {n: np.asarray(m(pictures)).tolist() for n, m in models.items()}\n"
+        "print(json.dumps([there, held]))"
     )
-    command = [sys.executable, "-c", program, str(tmp_path), *MODELS]
-    there = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    command = [sys.executable, "-c", program, str(tmp_path), *names]
+    done = subprocess.run(command, capture_output=True, check=True)
+    there, held_there = json.loads(done.stdout)
     for name, expected in answers.items():
+        assert held_there[name] == held[name]
         np.testing.assert_allclose(there[name], expected, atol=1e-6, err_msg=name)
