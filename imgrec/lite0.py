@@ -56,7 +56,7 @@ def _block(x: Any, kernel: int, stride: int, expansion: int, filters: int, name:
 def lite0(
     x,  # Pixels in 0-255, `(batch, height, width, 3)`
     include_top: bool = False,  # Go on to the 1,000 classes of ImageNet
-):  # Features, `(batch, height / 32, width / 32, 1280)`; with the top probabilities, `(batch, 1000)`
+):  # Features, `(batch, height / 32, width / 32, 1280)`, or probabilities, `(batch, 1000)`
     "The layers of EfficientNet-Lite0, with the scaling of its pixels."
     x = layers.Rescaling(1 / 128, -127 / 128, name="rescale")(x)
     x = layers.Conv2D(32, 3, 2, padding="same", use_bias=False, name="stem")(x)

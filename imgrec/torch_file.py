@@ -10,7 +10,6 @@ import hashlib
 import io
 import math
 import pickle
-import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,7 +88,7 @@ def _storages(
     "The numbers of each storage, read from where the pickles end to the end of the file."
     if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(wanted):
         raise ModelError("its list of storages is not that of its tensors")
-    found, rest = {}, file.read()
+    found, rest = {}, memoryview(file.read())
     for key in keys:
         dtype, count = wanted[key]
         announced, size = int.from_bytes(rest[:8], "little"), count * dtype.itemsize
@@ -99,7 +98,7 @@ def _storages(
                 f"{max(len(rest) - 8, 0) // dtype.itemsize:,} could be there"
             )
         found[key] = np.frombuffer(rest, dtype, count, 8)
-        rest = memoryview(rest)[8 + size :]
+        rest = rest[8 + size :]
     if len(rest):
         raise ModelError(f"{len(rest):,} bytes follow the last storage")
     return found
