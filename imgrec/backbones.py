@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BACKBONES', 'Backbone', 'backbone_table', 'build_backbone', 'backbone_model', 'imagenet_names', 'imagenet_model']
 
-# %% ../nbs/06k_backbones.ipynb #89002f04
+# %% ../nbs/06k_backbones.ipynb #6bb85168
 import inspect
 from dataclasses import dataclass
 from importlib.resources import files
@@ -22,7 +22,7 @@ from .core import ImageSpec, MissingFileError, ModelError, OptionError, unknown
 from .lite0 import lite0, lite0_weights
 from .weight_files import correct_variance, fetched_by_keras, load_weights_file
 
-# %% ../nbs/06k_backbones.ipynb #d9f64a23
+# %% ../nbs/06k_backbones.ipynb #c2b081cf
 @dataclass(frozen=True)
 class Backbone:
     "A row of `BACKBONES`."
@@ -30,29 +30,29 @@ class Backbone:
     image_size: int  # Height and width of the pictures that it was trained with
     parameters: int  # Without the layers for the classes
     paper: str  # Where it was published
-    about: str  # What it is for
+    about: str  # What it is made of, or for
     smallest: int = 32  # Least height and width
     offline: bool = False  # Whether its ImageNet weights come from a package
 
 
 _ARXIV = "https://arxiv.org/abs/"
-_FAMILIES = {  # Beginning of the name: paper, what it is for
-    "convnext": ("2201.03545", "accurate and large; convolutions trained as transformers are"),
-    "densenet": ("1608.06993", "few parameters; every layer sees all before it"),
-    "efficientnet_b": ("1905.11946", "accurate for its size; slow to train"),
-    "efficientnet_v2": ("2104.00298", "a good choice where there is a GPU"),
-    "inception_resnet_v2": ("1602.07261", "a classic, accurate and slow"),
-    "inception_v3": ("1512.00567", "a classic, often compared with"),
-    "mobilenet": ("1704.04861", "small and quick; with a choice of widths"),
-    "mobilenet_v2": ("1801.04381", "small and quick"),
-    "mobilenet_v3": ("1905.02244", "small and quick, made for phones"),
-    "nasnet": ("1707.07012", "found by a search; slow to build"),
-    "resnet": ("1512.03385", "the classic of deep networks"),
-    "xception": ("1610.02357", "a classic, accurate for its size"),
-    "vgg": ("1409.1556", "the simplest; large, good for explaining"),
+_FAMILIES = {  # Beginning of the name: paper, what it is made of
+    "convnext": ("2201.03545", "large kernels; trained the way transformers are"),
+    "densenet": ("1608.06993", "every layer sees all before it; few parameters"),
+    "efficientnet_b": ("1905.11946", "depth, width and size of the picture grow together"),
+    "efficientnet_v2": ("2104.00298", "its successor, with plain convolutions at the start"),
+    "inception_resnet_v2": ("1602.07261", "several kernel sizes side by side, and shortcuts"),
+    "inception_v3": ("1512.00567", "several kernel sizes side by side"),
+    "mobilenet": ("1704.04861", "depthwise convolutions, for phones; a choice of widths"),
+    "mobilenet_v2": ("1801.04381", "inverted residual blocks, for phones; a choice of widths"),
+    "mobilenet_v3": ("1905.02244", "the same, found by a search; a choice of widths"),
+    "nasnet": ("1707.07012", "cells that were found by a search"),
+    "resnet": ("1512.03385", "the classic with shortcuts around every block"),
+    "xception": ("1610.02357", "depthwise convolutions with shortcuts"),
+    "vgg": ("1409.1556", "3x3 convolutions one after another; simple to explain"),
 }
 
-# %% ../nbs/06k_backbones.ipynb #f0487270
+# %% ../nbs/06k_backbones.ipynb #7b7170da
 _SIZES = """
 convnext_tiny 224 27820128|convnext_small 224 49454688|convnext_base 224 87566464
 convnext_large 224 196230336|convnext_xlarge 224 348147968
@@ -85,7 +85,7 @@ def _row(name: str, size: str, parameters: str) -> Backbone:
 _LITE = "https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite"
 BACKBONES = {
     "efficientnet_lite0": Backbone(
-        224, 3_413_024, _LITE, "small and quick, with weights from a package", offline=True
+        224, 3_413_024, _LITE, "for phones; its weights come with a package", 1, offline=True
     ),
     **{
         line.split()[0]: _row(*line.split())
@@ -99,7 +99,7 @@ def backbone_table() -> pd.DataFrame:  # Indexed by name, the smallest first; a 
     rows = {name: vars(entry) for name, entry in BACKBONES.items()}
     return pd.DataFrame.from_dict(rows, orient="index").sort_values("parameters")
 
-# %% ../nbs/06k_backbones.ipynb #1bb296c9
+# %% ../nbs/06k_backbones.ipynb #5cc7614b
 def _layers(name: str, x: Any, weights: str | None, top: bool, alpha: float) -> Any:
     "A network on pixels with three channels."
     if name not in APPLICATIONS:
@@ -138,7 +138,7 @@ def _check(name: str, spec: ImageSpec, weights: str | Path | None, alpha: float)
             "there is none."
         )
 
-# %% ../nbs/06k_backbones.ipynb #e570a52c
+# %% ../nbs/06k_backbones.ipynb #e91ba570
 def _build(
     name: str, spec: ImageSpec, weights: str | Path | None, top: bool, alpha: float
 ) -> tuple[Any, Any]:
@@ -172,7 +172,7 @@ def build_backbone(
     x = layers.GlobalAveragePooling2D(name="average")(x) if pooling else x
     return keras.Model(inputs, x, name=name)
 
-# %% ../nbs/06k_backbones.ipynb #c5d93507
+# %% ../nbs/06k_backbones.ipynb #de92a79f
 def backbone_model(
     name: str,  # A name of `BACKBONES`
     spec: ImageSpec,  # Pictures and classes; `splits.spec`
@@ -185,7 +185,7 @@ def backbone_model(
     logits = head(backbone.output, spec, dropout)
     return keras.Model(backbone.input, probabilities(logits, spec), name=name)
 
-# %% ../nbs/06k_backbones.ipynb #9e704abf
+# %% ../nbs/06k_backbones.ipynb #f8e2a7c1
 def imagenet_names() -> tuple[str, ...]:  # 1,000, in the order of the outputs
     "The names of ImageNet's classes."
     text = files("imgrec").joinpath("imagenet_names.txt").read_text(encoding="utf-8")

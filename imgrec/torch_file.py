@@ -10,6 +10,7 @@ import hashlib
 import io
 import math
 import pickle
+import pickletools
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -122,17 +123,27 @@ def _view(name: str, tensor: _Tensor, storages: Mapping[str, np.ndarray]) -> np.
     start = storage[tensor.offset :]
     return np.lib.stride_tricks.as_strided(start, tensor.shape, strides).copy()
 
+# %% ../nbs/06g_torch_file.ipynb #47694d50
+def _load(file: io.BytesIO) -> Any:
+    "The next pickle of a file, once its instructions have been looked at."
+    start = file.tell()
+    for instruction, number, _ in pickletools.genops(file):
+        if "PUT" in instruction.name and number is not None and number > file.tell():
+            raise pickle.UnpicklingError(f"{instruction.name} {number:,} is out of proportion")
+    file.seek(start)
+    return _Restricted(file).load()
+
 # %% ../nbs/06g_torch_file.ipynb #9c6b9158
 def _tensors(content: bytes) -> dict[str, np.ndarray]:
     "The arrays of a file in the old layout."
     file = io.BytesIO(content)
-    if (_Restricted(file).load(), _Restricted(file).load()) != (MAGIC, PROTOCOL):
+    if (_load(file), _load(file)) != (MAGIC, PROTOCOL):
         raise ModelError("it does not begin as PyTorch's old layout does")
-    if _Restricted(file).load().get("little_endian") is not True:
+    if _load(file).get("little_endian") is not True:
         raise ModelError("its numbers are not little-endian")
-    tensors = _Restricted(file).load()
+    tensors = _load(file)
     wanted = _wanted(tensors)
-    storages = _storages(file, _Restricted(file).load(), wanted)
+    storages = _storages(file, _load(file), wanted)
     return {name: _view(name, tensor, storages) for name, tensor in dict.items(tensors)}
 
 
