@@ -63,7 +63,7 @@ OF_NETWORKS = frozenset(
 )
 VALUES = frozenset("__keras_tensor__ __tensor__ __numpy__ __bytes__ __ellipsis__ __slice__".split())
 
-
+# %% ../nbs/11b_archive.ipynb #66130c86
 def _of_keras(module: object, function: bool) -> bool:
     "Whether a module is one that Keras's layers, or the functions they use, come from."
     if not isinstance(module, str):

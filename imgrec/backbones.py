@@ -81,7 +81,7 @@ def _row(name: str, size: str, parameters: str) -> Backbone:
     paper = "1603.05027" if family == "resnet" and name.endswith("_v2") else paper
     return Backbone(int(size), int(parameters), _ARXIV + paper, about, _SMALLEST.get(name, 32))
 
-
+# %% ../nbs/06k_backbones.ipynb #b5121f7e
 _LITE = "https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite"
 BACKBONES = {
     "efficientnet_lite0": Backbone(
@@ -118,7 +118,7 @@ def _has_alpha(name: str) -> bool:
     builder = APPLICATIONS.get(name)
     return builder is not None and "alpha" in inspect.signature(builder).parameters
 
-
+# %% ../nbs/06k_backbones.ipynb #5eb14cdc
 def _check(name: str, spec: ImageSpec, weights: str | Path | None, alpha: float) -> None:
     "Raise an error for a name, size, width or file that cannot be."
     if name not in BACKBONES:

@@ -159,7 +159,7 @@ def _entry(name: str) -> ModelEntry:
     row = BACKBONES[name]
     return ModelEntry(partial(backbone_model, name), row.about, row.paper, OPTION_KINDS)
 
-
+# %% ../nbs/07_models.ipynb #1d61711c
 def model_options(
     name: str,  # A name of `MODELS`, or of `BACKBONES`
 ) -> dict[str, Any]:  # Each option with its default

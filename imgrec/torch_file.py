@@ -82,7 +82,7 @@ def _wanted(tensors: Any) -> dict[str, tuple[np.dtype, int]]:
             raise ModelError(f"storage {key} is announced in two ways")
     return wanted
 
-
+# %% ../nbs/06g_torch_file.ipynb #ae03f466
 def _storages(
     file: io.BytesIO, keys: Any, wanted: Mapping[str, tuple[np.dtype, int]]
 ) -> dict[str, np.ndarray]:

@@ -42,7 +42,7 @@ from imgrec.core import (
     sha256_of,
 )
 from imgrec.export import imagenet_classifier, load_classifier, save
-from imgrec.lite0 import LITE0_SHA256, converted, lite0, lite0_file, lite0_weights
+from imgrec.lite0 import LITE0_SHA256, converted, lite0_file, lite0_weights
 from imgrec.models import build_model, model_options
 from imgrec.torch_file import MAGIC, read_torch
 from imgrec.weight_files import correct_variance, load_weights_file
