@@ -302,16 +302,16 @@ def test_no_classifier_of_keras_is_missing():
 
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_sizes_are_those_that_keras_asks_for(name, monkeypatch):
-    class Asked(Exception):
+    class AskedError(Exception):
         pass
 
     def asked(input_shape, default_size, min_size, **others):
-        raise Asked(default_size, min_size)
+        raise AskedError(default_size, min_size)
 
     if name.startswith("mobilenet_v3"):
         pytest.skip("Keras says it in another way")
     monkeypatch.setattr("keras.src.applications.imagenet_utils.obtain_input_shape", asked)
-    with pytest.raises(Asked) as caught:
+    with pytest.raises(AskedError) as caught:
         APPLICATIONS[name](include_top=True, weights=None)
     assert caught.value.args == (BACKBONES[name].image_size, BACKBONES[name].smallest)
 
