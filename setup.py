@@ -26,7 +26,7 @@ setup(
     keywords=settings["keywords"].split(),
     python_requires=f">={settings['min_python']},<{settings['max_python']}",
     packages=find_packages(include=["imgrec", "imgrec.*"]),
-    package_data={"imgrec": ["py.typed"]},
+    package_data={"imgrec": ["py.typed", "imagenet_names.txt"]},
     install_requires=settings["requirements"].split(),
     extras_require=extras,
     entry_points={

@@ -6,16 +6,19 @@
 __all__ = ['OPTION_KINDS', 'MODELS', 'OptionKind', 'ModelEntry', 'model_options', 'build_model', 'model_table']
 
 # %% ../nbs/07_models.ipynb #50124de0
+import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
 import keras
 import pandas as pd
 
+from .backbones import BACKBONES, backbone_model
 from .blocks import ACTIVATIONS, NORMS
 from .core import ImageSpec, OptionError, unknown
 from .counting import multiply_adds
@@ -98,19 +101,28 @@ MODELS = {
 }
 
 # %% ../nbs/07_models.ipynb #68a05686
+def _entry(name: str) -> ModelEntry:
+    "The row of a name, of `MODELS` or made of a backbone."
+    if name in MODELS:
+        return MODELS[name]
+    if name not in BACKBONES:
+        close = difflib.get_close_matches(str(name), BACKBONES, n=2)
+        raise unknown("model", name, [*MODELS, *(close or ["efficientnet_lite0"])])
+    row = BACKBONES[name]
+    return ModelEntry(partial(backbone_model, name), row.about, row.paper, OPTION_KINDS)
+
+# %% ../nbs/07_models.ipynb #1d61711c
 def model_options(
-    name: str,  # A name of `MODELS`
+    name: str,  # A name of `MODELS`, or of `BACKBONES`
 ) -> dict[str, Any]:  # Each option with its default
     "The options that a model takes; an `OptionError` for an unknown model."
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    parameters = inspect.signature(MODELS[name].builder).parameters.values()
+    parameters = inspect.signature(_entry(name).builder).parameters.values()
     return {p.name: p.default for p in parameters if p.name != "spec"}
 
 
 def _check_options(name: str, options: Mapping[str, Any]) -> None:
     "Raise an `OptionError` for the first option that is unknown, or whose value cannot be."
-    known, kinds = model_options(name), MODELS[name].kinds
+    known, kinds = model_options(name), _entry(name).kinds
     for option, value in options.items():
         if option not in known:
             raise unknown(f"option of {name}", option, known)
@@ -122,13 +134,13 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
 
 
 def build_model(
-    name: str,  # A name of `MODELS`
+    name: str,  # A name of `MODELS`, or of `BACKBONES`
     spec: ImageSpec,  # Pictures and classes; `splits.spec`
     **options: Any,  # What the model takes, see `model_options(name)`
 ) -> keras.Model:  # Uncompiled; pixels in 0-255 to probabilities
     "Build a model by name; an `OptionError` for an unknown name, option or value."
     _check_options(name, options)
-    return MODELS[name].builder(spec, **options)
+    return _entry(name).builder(spec, **options)
 
 # %% ../nbs/07_models.ipynb #053f3335
 def model_table(

@@ -106,8 +106,9 @@ def run(python: Path, code: str, cwd: Path) -> subprocess.CompletedProcess:
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    modules = {f"imgrec/{path.name}" for path in PACKAGE.glob("*.py")} | {"imgrec/py.typed"}
-    assert {name for name in names if name.startswith("imgrec/")} == modules
+    expected = {f"imgrec/{path.name}" for path in PACKAGE.glob("*.py")}
+    expected |= {"imgrec/py.typed", "imgrec/imagenet_names.txt"}
+    assert {name for name in names if name.startswith("imgrec/")} == expected
     assert all(name.startswith(("imgrec/", "imgrec-")) for name in names), names
     assert any(name.endswith("LICENSE") for name in names)
     assert wheel.stat().st_size < 1e6
@@ -118,6 +119,13 @@ def test_the_source_archive_can_be_built_from(built):
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     assert {"settings.ini", "setup.py", "pyproject.toml", "README.md", "LICENSE"} <= names
+    assert "imgrec/imagenet_names.txt" in names
+
+
+def test_the_names_of_imagenet_come_along(python, tmp_path):
+    ask = "from imgrec.backbones import imagenet_names; print(len(imagenet_names()))"
+    done = run(python, ask, tmp_path)
+    assert done.stdout.strip() == "1000", done.stderr[-3000:]
 
 
 def test_the_tools_we_develop_with_are_not_needed(python, tmp_path):
