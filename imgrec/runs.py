@@ -105,7 +105,7 @@ def _save_model(model: keras.Model, path: Path) -> str:
         return f"{type(error).__name__}: {error}"
     return ""
 
-# %% ../nbs/07h_runs.ipynb #0ca922be
+# %% ../nbs/07h_runs.ipynb #68dc48dd
 @dataclass
 class Folder:
     "A run's folder, while it is written."
@@ -141,16 +141,20 @@ class Folder:
         run: Run,  # Its model has the weights that shall stay
     ) -> None:
         "Replace the first weights by those that were kept."
-        _write(self, run.model, run.seconds)
+        _write(self, run.model, run.seconds, run.history)
 
     def latest(self) -> Checkpoint | None:
         "Where to go on; None where nothing was kept yet."
         return latest_checkpoint(self.path / _STATES)
 
-# %% ../nbs/07h_runs.ipynb #d8729bb0
-def _write(folder: Folder, model: keras.Model, seconds: float) -> None:
-    "Write `model.keras`, and then `run.json`."
+# %% ../nbs/07h_runs.ipynb #927381a9
+def _write(
+    folder: Folder, model: keras.Model, seconds: float, history: pd.DataFrame | None = None
+) -> None:
+    "Write the history, `model.keras`, and then `run.json`."
     try:
+        if history is not None:
+            write_atomic(folder.path / _HISTORY, history.to_csv())
         facts = {
             "format": "imgrec run",
             "version": 1,

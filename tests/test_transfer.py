@@ -1,0 +1,161 @@
+"""Features are what the network says, and a classifier on them is trained once."""
+
+import keras
+import numpy as np
+import pytest
+
+from imgrec import cache
+from imgrec.catalog import Catalog
+from imgrec.core import ModelError, OptionError, RunError
+from imgrec.data import from_datasets, load
+from imgrec.features import batch_runner, features_of
+from imgrec.runs import Run
+from imgrec.transfer import by_depth, fine_tune, head_on
+
+RNG = np.random.default_rng(0)
+LABELS = np.arange(90) % 3
+SHADES = 20 + 90 * LABELS[:, None, None, None]
+PICTURES = (RNG.integers(0, 30, (90, 12, 12, 3)) + SHADES).astype(np.uint8)
+
+
+@pytest.fixture
+def splits(monkeypatch, tmp_path):
+    "90 small pictures of three shades, and a cache of their own."
+    monkeypatch.setenv("IMGREC_CACHE", str(tmp_path / "cache"))
+    catalog = Catalog.from_arrays(PICTURES, LABELS, ["dark", "grey", "light"])
+    return load(catalog.split(0.2, 0.2, seed=0), batch_size=7, augment="light")
+
+
+def small(width=5):
+    "A backbone that needs no weights from anywhere."
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((12, 12, 3))
+    x = keras.layers.Conv2D(width, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(inputs))
+    x = keras.layers.BatchNormalization()(x)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="small")
+
+
+def test_features_are_the_answers_in_the_order_of_the_table(splits, monkeypatch):
+    monkeypatch.setattr(cache, "BLOCK_BYTES", 700)  # several blocks of some rows
+    backbone = small()
+    for part in ("train", "valid", "test"):
+        found = features_of(backbone, splits, part)
+        ordered = list(splits.ordered(part).as_numpy_iterator())
+        expected = np.concatenate([backbone.predict(x, verbose=0) for x, _ in ordered])
+        np.testing.assert_allclose(found.features, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(found.labels, np.concatenate([y for _, y in ordered]))
+
+
+def test_copies_are_the_batches_of_training(splits, monkeypatch):
+    monkeypatch.setattr(cache, "BLOCK_BYTES", 700)
+    backbone, steps = small(), splits.steps_per_epoch
+    found = features_of(backbone, splits, "train", copies=3)
+    batches = list(splits.training_steps(0, 3 * steps).as_numpy_iterator())
+    expected = np.concatenate([backbone.predict(x, verbose=0) for x, _ in batches])
+    np.testing.assert_allclose(found.features, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(found.labels, np.concatenate([y for _, y in batches]))
+
+
+def test_features_are_computed_once_for_the_same_weights_and_pictures(splits, monkeypatch):
+    from imgrec import features
+
+    asked = []
+    make = features.batch_runner
+    monkeypatch.setattr(
+        features, "batch_runner", lambda *these: asked.append(these[0].name) or make(*these)
+    )
+    backbone = small()
+    features_of(backbone, splits)
+    features_of(backbone, splits.with_options(batch_size=32, augment="none"))
+    assert len(asked) == 1
+    backbone.layers[2].kernel.assign_add(0.1 * np.ones((3, 3, 3, 5)))
+    features_of(backbone, splits)
+    assert len(asked) == 2
+    features_of(backbone, splits, copies=1)
+    features_of(backbone, splits.with_options(augment="none"), copies=1)
+    assert len(asked) == 4
+
+
+def test_a_conversion_gives_what_the_network_gives(splits):
+    pytest.importorskip("ai_edge_litert")
+    backbone = small()
+    quick, plain = (batch_runner(backbone, n, PICTURES[:4]) for n in (10_000, 4))
+    for count in (1, 2, 5, 90):
+        np.testing.assert_allclose(quick(PICTURES[:count]), plain(PICTURES[:count]), rtol=1e-4)
+
+
+def test_features_of_datasets_are_computed_in_memory(splits):
+    data = (PICTURES, LABELS.astype("int32"))
+    found = features_of(small(), from_datasets(data, data), "valid")
+    assert found.labels.dtype == np.int32 and (found.labels == LABELS).all()
+    assert found.features.shape == (90, 5)
+
+
+def test_the_head_shares_its_weights_with_the_whole(splits):
+    backbone = small()
+    top, whole = head_on(backbone, splits.spec)
+    top.set_weights([w + 1 for w in top.get_weights()])
+    x = PICTURES[:5].astype("float32")
+    np.testing.assert_allclose(whole(x), top(backbone(x)), rtol=1e-5)
+
+
+def test_both_phases_learn_and_the_best_is_kept(splits, tmp_path):
+    place = tmp_path / "run"
+    backbone = small(16)
+    averages = backbone.layers[3].moving_mean.numpy().copy()
+    how = {"head_rate": 0.1, "directory": place, "progress": "none"}
+    run = fine_tune(backbone, splits, 2, **how)
+    assert run.history["phase"].tolist() == [1] * 30 + [2] * 2 and run.finished
+    assert run.history["val_accuracy"][run.best_epoch] > 0.9
+    np.testing.assert_array_equal(run.model.layers[3].moving_mean.numpy(), averages)
+    loss = run.model.evaluate(splits.valid, verbose=0, return_dict=True)["loss"]
+    assert loss == pytest.approx(run.history["val_loss"].min(), rel=1e-3)
+    kept = Run.load(place)
+    x = PICTURES[:9].astype("float32")
+    np.testing.assert_allclose(kept.model(x), run.model(x), rtol=1e-5)
+    assert kept.history["phase"].tolist() == run.history["phase"].tolist()
+    with pytest.raises(RunError, match=r"lowest: 0.01 became 0.1"):
+        fine_tune(small(16), splits, 2, lowest=0.1, **how)
+
+
+def test_the_same_seed_gives_the_same_head(splits):
+    first, second = (fine_tune(small(), splits, 0, progress="none").history for _ in range(2))
+    np.testing.assert_allclose(first, second, rtol=1e-5)
+    other = fine_tune(small(), splits, 0, seed=1, progress="none").history
+    assert abs(other["loss"] - first["loss"]).max() > 1e-4
+
+
+def test_a_share_of_the_rate_by_depth(splits):
+    model = keras.Sequential([keras.Input((4,)), *[keras.layers.Dense(4) for _ in range(5)]])
+    plain = keras.models.clone_model(model)
+    plain.set_weights(model.get_weights())
+    model.compile(by_depth(keras.optimizers.SGD(1.0), model, 1e-4), "mse")
+    plain.compile(keras.optimizers.SGD(1.0), "mse")
+    before = model.get_weights()
+    x, y = RNG.normal(size=(8, 4)), RNG.normal(size=(8, 4))
+    for each in (model, plain):
+        each.train_on_batch(x, y)
+    moved, whole = (
+        [np.abs(b - a).sum() for a, b in zip(before, m.get_weights(), strict=True)]
+        for m in (model, plain)
+    )
+    shares = [a / b for a, b in zip(moved, whole, strict=True)]
+    np.testing.assert_allclose(shares[::2], [1e-4, 1e-3, 1e-2, 1e-1, 1], rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"epochs": -1}, OptionError, "epochs must be a whole number from 0"),
+        ({"head_epochs": 0}, OptionError, "head_epochs must be a whole number from 1"),
+        ({"copies": -1}, OptionError, "copies must be from 0"),
+        ({"epochs": 1, "lowest": 0}, OptionError, "lowest is a share"),
+        ({"monitor": "val_wobble"}, OptionError, "val_wobble"),
+        ({"backbone": "efficientnet_lite9"}, OptionError, "Did you mean 'efficientnet_lite0'"),
+        ({"backbone": 3}, ModelError, "received 3"),
+        ({"backbone": keras.Sequential([keras.Input((12, 12, 3))])}, ModelError, "features"),
+    ],
+)
+def test_what_cannot_be_is_refused(splits, options, error, words):
+    with pytest.raises(error, match=words):
+        fine_tune(**{"backbone": small(), "splits": splits, "progress": "none"} | options)
