@@ -184,7 +184,7 @@ def test_a_bottom_that_is_flat_and_long_begins_where_the_fall_ends():
 
 
 def test_the_suggestion_is_better_than_far_lower_and_far_higher_rates():
-    splits = load(digits().split(seed=0), image_size=8, augment="none", batch_size=64)
+    splits = load(digits().split(seed=0), image_size=8, augment="none", batch_size=16)
 
     def small():
         seed_everything(1)
