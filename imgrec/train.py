@@ -34,16 +34,16 @@ from .schedules import SCHEDULES, make_schedule
 from .scores import direction_of
 from .states import begin, carry_on, ctrl_c_asks, remembers
 
-# %% ../nbs/08_train.ipynb #1c1e03ea
+# %% ../nbs/08_train.ipynb #eb92ac61
 AUTO_RATES = {
-    "adam": 3e-3,
-    "adamw": 3e-3,
-    "adamax": 6e-3,
-    "nadam": 3e-3,
-    "rmsprop": 1e-3,
-    "lion": 5e-4,
-    "sgd": 0.1,
-    "muon": 3e-3,
+    "adam": 5e-3,
+    "adamw": 5e-3,
+    "adamax": 5e-3,
+    "nadam": 5e-3,
+    "rmsprop": 5e-3,
+    "lion": 2e-3,
+    "sgd": 0.2,
+    "muon": 5e-3,
 }
 
 
