@@ -87,7 +87,8 @@ def architecture(
     except (NotImplementedError, TypeError, ValueError):  # a class of one's own without a config
         text = f"{type(model).__qualname__} {[tuple(w.shape) for w in model.weights]}"
     plain = re.sub(r'_\d+(?=["/])', "", re.sub(r'"shared_object_id": \d+', "", text))
-    return f"{model.name} ({hashlib.sha256(plain.encode()).hexdigest()[:8]})"
+    name = re.sub(r"_\d+$", "", model.name)  # Keras counts: a cell run again has the next one
+    return f"{name} ({hashlib.sha256(plain.encode()).hexdigest()[:8]})"
 
 # %% ../nbs/07g_facts.ipynb #3498bf21
 def setting_changes(
