@@ -205,7 +205,7 @@ def run_epochs(
             _end_epoch(training, _validate(training))
         training.state.seconds = time.perf_counter() - training.begun
         if training.keep is not None:
-            training.keep(training, training.over)
+            training.keep(training, training.over or training.steps is None)
     training.all.on_train_end(training.state.rows[-1] if training.state.rows else {})
 
 

@@ -29,8 +29,9 @@ from .data import Splits, as_splits
 from .devices import bring_back, check_strategy, on_devices
 from .facts import architecture, data_facts, hardware, optimizer_facts, said, versions
 from .loop import Training, run_epochs
+from .places import locked
 from .progress import progress_callback
-from .runs import Folder, Run, accumulated, history_table, locked, open_folder
+from .runs import Folder, Run, accumulated, history_table, open_folder
 from .schedules import SCHEDULES, make_schedule
 from .scores import direction_of
 from .states import begin, carry_on, ctrl_c_asks, remembers
