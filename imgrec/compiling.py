@@ -158,7 +158,8 @@ def _shapes(model: keras.Model, spec: ImageSpec) -> tuple[tuple, Any]:
     if isinstance(shape, tuple):
         return shape, model.output_shape
     try:
-        outputs = model(np.zeros((1, *spec.shape), "float32"), training=False)
+        with model.distribute_strategy.scope():  # where it gets its variables, if it has none yet
+            outputs = model(np.zeros((1, *spec.shape), "float32"), training=False)
     except Exception as error:  # what a model of somebody's raises
         raise ModelError(f"{model.name} takes no picture of {spec.shape}: {error}") from error
     several = not hasattr(outputs, "shape")

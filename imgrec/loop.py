@@ -81,6 +81,13 @@ def _shared(training: Training, dataset: Any) -> Any:
     return strategy.experimental_distribute_dataset(dataset) if several else dataset
 
 
+def _agree(model: keras.Model) -> None:
+    "Give all devices the mean of what each has counted, as batch normalization does."
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        for variable in model.non_trainable_variables:
+            variable.assign(keras.ops.convert_to_numpy(variable))
+
+
 def _check_loss(logs: Mapping[str, Any], epoch: int, number: int) -> None:
     "Raise a `ModelError` for a loss that is no number any more."
     loss = float(logs.get("loss", 0.0))
@@ -134,6 +141,7 @@ def _validate(training: Training) -> dict[str, float]:
         return {}
     if not state.validated:
         model.reset_metrics()
+        _agree(model)
     told.on_test_begin()
     rest = training.valid.skip(state.validated) if state.validated else training.valid
     iterator, logs = iter(_shared(training, rest)), {}
@@ -197,7 +205,7 @@ def run_epochs(
             _end_epoch(training, _validate(training))
         training.state.seconds = time.perf_counter() - training.begun
         if training.keep is not None:
-            training.keep(training, training.over)
+            training.keep(training, training.over or training.steps is None)
     training.all.on_train_end(training.state.rows[-1] if training.state.rows else {})
 
 
@@ -215,6 +223,8 @@ def ready(
 ) -> Training:  # The same
     "Make a training ready for its first batch."
     model = training.model
+    if tf.distribute.has_strategy():  # where no step may make the variables of metrics
+        model._symbolic_build(data_batch=next(iter(training.batches(training.state.step))))
     model.optimizer.build(model.trainable_variables)
     model.make_train_function()
     model.make_test_function()

@@ -21,7 +21,7 @@ from .data import Splits, as_splits, load
 from .facts import data_facts, setting_changes
 from .journal import lock_writer
 from .oracles import ORACLES, Proposal, Proposer, hashed_seed
-from .runs import free_name
+from .places import free_name
 from .space import Space, misfit, space_changes
 from .state import SearchState
 from .trials import Build, Plan, check_plan

@@ -26,10 +26,12 @@ from imgrec.core import (
     unknown,
 )
 from .data import Splits, as_splits
+from .devices import bring_back, check_strategy, on_devices
 from .facts import architecture, data_facts, hardware, optimizer_facts, said, versions
 from .loop import Training, run_epochs
+from .places import locked
 from .progress import progress_callback
-from .runs import Folder, Run, accumulated, history_table, locked, open_folder
+from .runs import Folder, Run, accumulated, history_table, open_folder
 from .schedules import SCHEDULES, make_schedule
 from .scores import direction_of
 from .states import begin, carry_on, ctrl_c_asks, remembers
@@ -93,6 +95,8 @@ def _check(asked: SimpleNamespace) -> None:
         raise unknown("if_exists", asked.if_exists, ("continue", "new"))
     if asked.if_exists is not None and asked.directory is None:
         raise OptionError("if_exists is about a directory, and none is given.")
+    if asked.strategy is not None:
+        check_strategy(asked.strategy)
 
 # %% ../nbs/08_train.ipynb #104e8dcb
 _OBJECTS = ("loss", "class_weights")
@@ -229,21 +233,18 @@ def _choose(asked: SimpleNamespace, training: Training) -> None:
 # %% ../nbs/08_train.ipynb #440f8123
 def _trained(asked: SimpleNamespace) -> Run:
     "Train in batches that are a share of those that were asked for, as memory allows."
-    splits, strategy, model = asked.splits, asked.strategy, asked.model
+    splits, strategy = asked.splits, asked.strategy or asked.model.distribute_strategy
     if asked.accumulate > 1:
         splits = splits.with_options(splits.settings["batch_size"] // asked.accumulate)
-    with contextlib.nullcontext() if strategy is None else strategy.scope():
-        if strategy is not None:
-            model = keras.models.clone_model(asked.model)
-            model.set_weights(asked.model.get_weights())
+    with strategy.scope():
+        model = on_devices(asked.model, strategy)
         _compiled(asked, model, splits.steps_per_epoch)
         settings = _settings(asked, model)
         asked.training = training = _training(asked, model, splits)
         folder = _open(asked, training, settings)
         settings["unfinished"] = not _run(asked, training)
         _choose(asked, training)
-    if strategy is not None:
-        asked.model.set_weights(model.get_weights())
+    bring_back(model, asked.model)
     history, spent = history_table(training.state.rows), training.state.seconds
     place = None if folder is None else folder.path
     run = Run(asked.model, history, spent, settings, splits.spec, place)

@@ -25,7 +25,8 @@ from .data import Splits, as_splits
 from .facts import architecture, data_facts, hardware, said, versions
 from .features import Features, features_of
 from .loop import Training, run_epochs
-from .runs import Folder, Run, history_table, locked, open_folder
+from .places import locked
+from .runs import Folder, Run, history_table, open_folder
 from .schedules import make_schedule
 from .scores import best_epoch, direction_of
 from .states import begin, ctrl_c_asks
