@@ -22,7 +22,14 @@ from .blocks import head, probabilities
 from .compiling import compile_model, make_optimizer, weighted, weights_of_classes
 from .core import ImageSpec, ModelError, OptionError, seed_everything
 from .data import Splits, as_splits
-from .facts import architecture, data_facts, hardware, said, versions
+from imgrec.facts import (
+    architecture,
+    changes_between,
+    data_facts,
+    hardware,
+    said,
+    versions,
+)
 from .features import Features, features_of
 from .loop import Training, run_epochs
 from .places import locked
@@ -243,11 +250,9 @@ def _tuned(asked: SimpleNamespace) -> Run:
     seed_everything(asked.seed)  # what was drawn before depends on what the cache holds
     top, model = head_on(backbone, spec, asked.dropout)
     folder = _open(asked, model)
-    if folder is not None and (folder.path / "run.json").exists():
-        kept = Run.load(folder.path)
-        if kept.finished:
-            model.set_weights(kept.model.get_weights())
-            return replace(kept, model=model)
+    if isinstance(folder, Run):
+        model.set_weights(folder.model.get_weights())
+        return replace(folder, model=model)
     if folder is not None:
         folder.start(model, fresh=True)
     training = _train_head(asked, top, backbone)
@@ -259,9 +264,14 @@ def _tuned(asked: SimpleNamespace) -> Run:
     return run
 
 # %% ../nbs/08e_transfer.ipynb #fc92200b
-def _open(asked: SimpleNamespace, model: keras.Model) -> Folder | None:
-    "The folder that was named, which may hold the same training already."
+def _open(asked: SimpleNamespace, model: keras.Model) -> Folder | Run | None:
+    "The folder that was named, or the run in it if it is this one and has ended."
     if asked.directory is None:
         return None
-    settings = _settings(asked, model)
-    return open_folder(Path(asked.directory), settings, asked.splits.spec, asked.if_exists)[0]
+    place, settings = Path(asked.directory), _settings(asked, model)
+    there = (place / "run.json").exists() and asked.if_exists != "new"
+    changes = changes_between(Run.load(place).settings, settings) if there else []
+    if not there or (changes and asked.if_exists is None):  # new, or refused
+        return open_folder(place, settings, asked.splits.spec, asked.if_exists)[0]
+    kept = Run.load(place)
+    return kept if kept.finished and not changes else Folder(place, settings, asked.splits.spec)
