@@ -207,7 +207,8 @@ def _climb(asked: SimpleNamespace) -> list[tuple[float, float]]:
         rows.append((rate, float(guest.train_function(batches)["loss"])))
         tell(rows)
         now = time.monotonic()
-        first = first or now  # the first batch takes longer: its step is compiled
+        if not first:  # it takes longer, since its step is compiled
+            first, asked.until = now, now + asked.seconds
         if diverged([loss for _, loss in rows]) or now > asked.until or rate >= asked.highest:
             break
         pace = (now - first) / max(len(rows) - 1, 1)
@@ -247,7 +248,7 @@ def find_learning_rate(
     lowest: float = 1e-5,  # Rate of the first batch, above 0
     highest: float = 10.0,  # Rate at which the test ends if the loss has not diverged before
     steps: int = 200,  # Batches, from 10
-    seconds: float = 60.0,  # Time there is; the last batch may end a little later
+    seconds: float = 60.0,  # Time there is after the first batch, whose step is compiled
     weight_decay: float | None = None,  # As in `fit`
     label_smoothing: float = 0.0,  # As in `fit`
     progress: str = "auto",  # "auto", "figure", "bar", "log" or "none"
@@ -256,7 +257,7 @@ def find_learning_rate(
     asked = SimpleNamespace(**locals())
     _check(asked)
     begun = time.monotonic()
-    asked.splits, asked.until = as_splits(splits), begun + seconds
+    asked.splits = as_splits(splits)
     check_fit(model, asked.splits.spec)
     if not model.trainable_variables:
         raise ModelError(f"All weights of {model.name} are frozen: no rate changes anything.")

@@ -121,8 +121,13 @@ def _settings(asked: SimpleNamespace, model: keras.Model) -> dict[str, Any]:
         "accumulate": asked.accumulate,
         "versions": versions(),
         "hardware": hardware(),
-        "set_aside": dict(splits.problems[["file", "reason"]].to_numpy().tolist()),
+        "set_aside": _set_aside(asked),
     }
+
+
+def _set_aside(asked: SimpleNamespace) -> dict[str, str]:
+    "Pictures that take no part, with the reason."
+    return dict(asked.splits.problems[["file", "reason"]].to_numpy().tolist())
 
 # %% ../nbs/08_train.ipynb #50d9ede7
 def _callbacks(asked: SimpleNamespace) -> list[keras.callbacks.Callback]:
@@ -243,6 +248,7 @@ def _trained(asked: SimpleNamespace) -> Run:
         asked.training = training = _training(asked, model, splits)
         folder = _open(asked, training, settings)
         settings["unfinished"] = not _run(asked, training)
+        settings["set_aside"] = _set_aside(asked)
         _choose(asked, training)
     bring_back(model, asked.model)
     history, spent = history_table(training.state.rows), training.state.seconds
