@@ -54,7 +54,7 @@ class Training:
     begun: float = 0.0  # When it would have begun without a break, on the clock of this process
 
     def __post_init__(self) -> None:
-        params = {"epochs": self.epochs, "steps": self.steps}
+        params = {"epochs": self.epochs, "steps": self.steps, "verbose": 1}
         self.all = keras.callbacks.CallbackList(list(self.callbacks), model=self.model, **params)
         self.iterator: Any = None
 
@@ -94,8 +94,8 @@ def _check_loss(logs: Mapping[str, Any], epoch: int, number: int) -> None:
     if not np.isfinite(loss):
         raise ModelError(
             f"The loss became {loss} in epoch {epoch + 1}, at batch {number + 1} or just before. A "
-            "smaller learning_rate usually helps; also look for labels or pixels that are not "
-            "finite."
+            "smaller learning_rate usually helps; also look for labels outside of the classes "
+            "and for pixels that are not finite."
         )
 
 
@@ -122,6 +122,7 @@ def _train_epoch(training: Training) -> None:
         except _ENDED:
             if training.steps:
                 raise
+            number -= 1
             break
         state.step += 1
         if number % 16 == 0:
@@ -165,7 +166,8 @@ def averaged(
 ) -> Iterator[None]:  # A context manager
     "Let the averaged weights stand in while a block runs, if there are any."
     model = training.model
-    if not getattr(model.optimizer, "use_ema", False):
+    swapped = any(getattr(each, "swap_on_epoch", False) for each in training.callbacks)
+    if swapped or not getattr(model.optimizer, "use_ema", False):  # SwapEMAWeights does it then
         yield
         return
     training.live = [keras.ops.convert_to_numpy(v).copy() for v in model.trainable_variables]

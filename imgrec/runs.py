@@ -247,13 +247,16 @@ def _check_taken(directory: Path, if_exists: str | None) -> None:
 # %% ../nbs/07h_runs.ipynb #1b68e86b
 def accumulated(
     directory: str | Path | None,  # Of a training that may be there
+    batch_size: int,  # That is asked for now
     if_exists: str | None = None,  # "new" looks at nothing
 ) -> int:  # From 1
     "How many batches made a step in a training, if memory was too small for the whole."
     if directory is None or if_exists == "new" or not Path(directory, _RUN).exists():
         return 1
-    found = read_facts(Path(directory) / _RUN)["settings"].get("accumulate", 1)
-    return found if isinstance(found, int) and found > 1 else 1
+    settings = read_facts(Path(directory) / _RUN)["settings"]
+    found, data = settings.get("accumulate", 1), settings.get("data")
+    same = isinstance(data, dict) and data.get("batch_size") == batch_size
+    return found if same and isinstance(found, int) and 1 < found <= batch_size else 1
 
 # %% ../nbs/07h_runs.ipynb #2195ee54
 def _load(directory: Path) -> Run:

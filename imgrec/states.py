@@ -7,6 +7,7 @@ __all__ = ['state_of', 'remembers', 'callback_state', 'begin', 'carry_on', 'ctrl
 
 # %% ../nbs/07f_states.ipynb #a8dbced1
 import contextlib
+import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -54,12 +55,18 @@ def state_of(
         "validated": state.validated,
         "seconds": state.seconds,
         "stop": bool(training.model.stop_training),
-        "callbacks": [callback_state(each) for each in training.callbacks],
+        "callbacks": [json.dumps(callback_state(each)) for each in training.callbacks],
     }
     return arrays, facts
 
 # %% ../nbs/07f_states.ipynb #4e2091e7
-_PLAIN = ("LearningRateScheduler", "ReduceLROnPlateau", "TensorBoard", "TerminateOnNaN")
+_PLAIN = (
+    "LearningRateScheduler",
+    "ReduceLROnPlateau",
+    "SwapEMAWeights",
+    "TensorBoard",
+    "TerminateOnNaN",
+)
 _VALUES = (bool, int, float, str, np.number, type(None))
 
 
@@ -72,7 +79,7 @@ def remembers(
         type(callback).__module__.startswith("keras.") and type(callback).__name__ in _PLAIN
     )
 
-
+# %% ../nbs/07f_states.ipynb #1e6e1a5b
 def callback_state(
     callback: keras.callbacks.Callback,  # Any
 ) -> Any:  # A JSON value; None where nothing can be kept
@@ -136,7 +143,7 @@ def begin(
         training.all.on_epoch_begin(epoch)
     _fill(training, checkpoint)
     for callback, state in zip(training.callbacks, checkpoint.facts["callbacks"], strict=True):
-        _remind(callback, state)
+        _remind(callback, json.loads(state))
     model.stop_training = checkpoint.facts["stop"]
     return training
 

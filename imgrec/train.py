@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .compiling import check_fit, compile_model, weighted, weights_of_classes
+from .compiling import check_fit, check_rates, compile_model, weighted, weights_of_classes
 from imgrec.core import (
     ModelError,
     OptionError,
@@ -29,6 +29,7 @@ from .data import Splits, as_splits
 from .devices import bring_back, check_strategy, on_devices
 from .facts import architecture, data_facts, hardware, optimizer_facts, said, versions
 from .loop import Training, run_epochs
+from .pipelines import explaining
 from .places import locked
 from .progress import progress_callback
 from .runs import Folder, Run, accumulated, history_table, open_folder
@@ -121,13 +122,7 @@ def _settings(asked: SimpleNamespace, model: keras.Model) -> dict[str, Any]:
         "accumulate": asked.accumulate,
         "versions": versions(),
         "hardware": hardware(),
-        "set_aside": _set_aside(asked),
     }
-
-
-def _set_aside(asked: SimpleNamespace) -> dict[str, str]:
-    "Pictures that take no part, with the reason."
-    return dict(asked.splits.problems[["file", "reason"]].to_numpy().tolist())
 
 # %% ../nbs/08_train.ipynb #50d9ede7
 def _callbacks(asked: SimpleNamespace) -> list[keras.callbacks.Callback]:
@@ -144,6 +139,7 @@ def _callbacks(asked: SimpleNamespace) -> list[keras.callbacks.Callback]:
             "on later. A callback that has get_state() and set_state(state) goes on as it was.",
         )
     steps, monitor = asked.splits.steps_per_epoch, _monitor(asked)
+    steps = steps and steps * asked.accumulate  # or a little less
     return [*used, progress_callback(asked.progress, asked.epochs, steps, monitor)]
 
 
@@ -167,9 +163,9 @@ def _training(asked: SimpleNamespace, model: keras.Model, splits: Splits) -> Tra
     return Training(model, batches, splits.valid, asked.epochs, steps, _callbacks(asked), **how)
 
 # %% ../nbs/08_train.ipynb #ac3977ef
-def _compiled(asked: SimpleNamespace, model: keras.Model, steps: int | None) -> keras.Model:
-    "The model, compiled as asked."
-    return compile_model(
+def _compiled(asked: SimpleNamespace, model: keras.Model, steps: int | None) -> None:
+    "Compile the model as asked."
+    compile_model(
         model,
         asked.splits.spec,
         _rate(asked, steps and -(-steps * asked.epochs // asked.accumulate)),
@@ -181,6 +177,7 @@ def _compiled(asked: SimpleNamespace, model: keras.Model, steps: int | None) -> 
         ema=asked.ema,
         accumulate=asked.accumulate,
     )
+    check_rates(model.optimizer, asked.callbacks)
 
 # %% ../nbs/08_train.ipynb #1cce7e82
 def _open(asked: SimpleNamespace, training: Training, settings: dict) -> Folder | None:
@@ -208,9 +205,10 @@ def _open(asked: SimpleNamespace, training: Training, settings: dict) -> Folder 
 # %% ../nbs/08_train.ipynb #4b8cd271
 def _run(asked: SimpleNamespace, training: Training) -> bool:
     "Train; whether it came to its own end."
-    known = len(asked.splits.problems)
+    splits, known = asked.splits, len(asked.splits.problems)
+    own = {"train": splits.train, "valid": splits.valid} if splits.catalog is None else {}
     try:
-        with ctrl_c_asks(training):
+        with ctrl_c_asks(training), explaining(own, splits.spec):
             run_epochs(training)
     except KeyboardInterrupt:
         epoch = len(training.state.rows) + 1
@@ -222,7 +220,7 @@ def _run(asked: SimpleNamespace, training: Training) -> bool:
         )
         return False
     finally:
-        if lost := len(asked.splits.problems) - known:
+        if lost := len(splits.problems) - known:
             print(f"{many(lost, 'picture')} could not be read any more, see splits.problems.")
     return True
 
@@ -248,7 +246,8 @@ def _trained(asked: SimpleNamespace) -> Run:
         asked.training = training = _training(asked, model, splits)
         folder = _open(asked, training, settings)
         settings["unfinished"] = not _run(asked, training)
-        settings["set_aside"] = _set_aside(asked)
+        lost = asked.splits.problems[["file", "reason"]]
+        settings["set_aside"] = dict(lost.to_numpy().tolist())
         _choose(asked, training)
     bring_back(model, asked.model)
     history, spent = history_table(training.state.rows), training.state.seconds
@@ -260,13 +259,17 @@ def _trained(asked: SimpleNamespace) -> Run:
 
 # %% ../nbs/08_train.ipynb #6d84b1d3
 def _use_less(asked: SimpleNamespace, error: Exception) -> None:
-    "Halve the batches, and take twice as many to a step; a `ModelError` where that cannot be."
-    size, parts = asked.splits.settings.get("batch_size", 1), 2 * asked.accumulate
+    "Take a smaller part of each batch, several to a step; a `ModelError` where that cannot be."
+    size, least = asked.splits.settings.get("batch_size", 0), 2 * asked.accumulate
+    parts = next(
+        (n for n in range(least, 2 * least) if size % n == 0), least
+    )  # the same, if it can
     own = not isinstance(asked.optimizer, str)
-    if size // parts < 1 or own or asked.training.state.rows:
+    if size < parts or own or asked.training is None or asked.training.state.rows:
+        batch = f"A batch of {many(size // asked.accumulate, 'picture')}" if size else "A batch"
         raise ModelError(
-            f"A batch of {many(size // asked.accumulate, 'picture')} does not fit in memory with "
-            f"{asked.model.name}. Load smaller pictures or batches, or use a smaller network."
+            f"{batch} does not fit in memory with {asked.model.name}. Load smaller pictures or "
+            "batches, or use a smaller network."
         ) from error
     asked.accumulate, asked.again = parts, True
     print(
@@ -274,17 +277,21 @@ def _use_less(asked: SimpleNamespace, error: Exception) -> None:
         f"time, {parts} times a step, which is nearly the same training."
     )
 
-
+# %% ../nbs/08_train.ipynb #a1916f33
 def _fitted(asked: SimpleNamespace) -> Run:
     "Train, in smaller batches if need be."
-    first = asked.model.get_weights()
-    asked.accumulate, asked.again = accumulated(asked.directory, asked.if_exists), False
+    first = [(each, keras.ops.convert_to_numpy(each)) for each in asked.model.variables]
+    size = asked.splits.settings.get("batch_size", 0)
+    asked.accumulate, asked.again, asked.training = 1, False, None
+    if isinstance(asked.optimizer, str):
+        asked.accumulate = accumulated(asked.directory, size, asked.if_exists)
     while True:
         try:
             return _trained(asked)
         except tf.errors.ResourceExhaustedError as error:
             _use_less(asked, error)
-            asked.model.set_weights(first)
+        for variable, value in first:
+            variable.assign(value)
 
 # %% ../nbs/08_train.ipynb #309819bd
 def fit(

@@ -160,7 +160,7 @@ def test_run_files_with_anything_in_them_raise_our_errors_alone(splits, folder):
                 assert repr(run)
                 compare(run, run)
             with contextlib.suppress(ImgrecError):
-                assert accumulated(folder) >= 1
+                assert accumulated(folder, 6) >= 1
     finally:
         keras.saving.load_model = model
 
