@@ -17,7 +17,7 @@ from imgrec.core import DataError, ModelError, OptionError
 from imgrec.data import from_datasets, load
 from imgrec.train import fit
 
-EPOCHS = 5
+EPOCHS = 4
 LABELS = np.arange(48) % 3
 NOISE = np.random.default_rng(0).integers(0, 30, (48, 6, 6, 1))
 PICTURES = (NOISE + 20 + 90 * LABELS[:, None, None, None]).astype(np.uint8)
@@ -180,7 +180,7 @@ class PressCtrlC(CALLBACKS.Callback):
         assert state == float("inf")
 
 
-@pytest.mark.parametrize("press", [{"train": 1}, {"train": 11}, {"train": 16}, {"test": 5}])
+@pytest.mark.parametrize("press", [{"train": 11}, {"test": 5}])
 @pytest.mark.parametrize("which", ["plateau", "swap"])
 def test_callbacks_with_a_memory_go_on_exactly(splits, tmp_path, press, which):
     make = {"plateau": plateau, "swap": lambda: CALLBACKS.SwapEMAWeights(swap_on_epoch=True)}[which]
