@@ -60,14 +60,14 @@ def state_of(
     return arrays, facts
 
 # %% ../nbs/07f_states.ipynb #4e2091e7
-_PLAIN = (
-    "LearningRateScheduler",
-    "ReduceLROnPlateau",
-    "SwapEMAWeights",
-    "TensorBoard",
-    "TerminateOnNaN",
-)
-_VALUES = (bool, int, float, str, np.number, type(None))
+_MEMORY = {  # what changes in callbacks of Keras; what they were asked for stays with the new ones
+    "LearningRateScheduler": (),
+    "ModelCheckpoint": ("best", "_batches_seen_since_last_saving", "_last_batch_seen"),
+    "ReduceLROnPlateau": ("best", "wait", "cooldown_counter"),
+    "SwapEMAWeights": ("_ema_weights_in_model",),
+    "TensorBoard": ("_global_train_batch", "_global_test_batch"),
+    "TerminateOnNaN": (),
+}
 
 
 def remembers(
@@ -76,7 +76,7 @@ def remembers(
     "Whether a callback can go on in another process as if nothing had happened."
     own = hasattr(callback, "get_state") and hasattr(callback, "set_state")
     return own or (
-        type(callback).__module__.startswith("keras.") and type(callback).__name__ in _PLAIN
+        type(callback).__module__.startswith("keras.") and type(callback).__name__ in _MEMORY
     )
 
 # %% ../nbs/07f_states.ipynb #1e6e1a5b
@@ -88,7 +88,7 @@ def callback_state(
         return callback.get_state()
     if not remembers(callback):
         return None
-    found = {name: value for name, value in vars(callback).items() if isinstance(value, _VALUES)}
+    found = {name: getattr(callback, name) for name in _MEMORY[type(callback).__name__]}
     return {n: v.item() if isinstance(v, np.number) else v for n, v in found.items()}
 
 

@@ -106,10 +106,12 @@ _WORDS = ("label_smoothing", "early_stopping", "checkpoint", "seed", "determinis
 
 def _settings(asked: SimpleNamespace, model: keras.Model) -> dict[str, Any]:
     "All that a run depends on, as JSON values."
-    splits, facts = asked.splits, data_facts(asked.splits)
+    splits, facts, used = asked.splits, data_facts(asked.splits), optimizer_facts(model.optimizer)
+    if isinstance(asked.optimizer, str):  # noted as `accumulate`, and free to differ
+        used["optimizer_options"].pop("gradient_accumulation_steps", None)
     return {
         "epochs": said(asked.epochs),
-        **optimizer_facts(model.optimizer),
+        **used,
         **(asked.said if isinstance(asked.optimizer, str) else {}),
         **{name: said(getattr(asked, name)) for name in (*_OBJECTS, *_WORDS)},
         "loss": said(model.loss),
@@ -260,13 +262,12 @@ def _trained(asked: SimpleNamespace) -> Run:
 # %% ../nbs/08_train.ipynb #6d84b1d3
 def _use_less(asked: SimpleNamespace, error: Exception) -> None:
     "Take a smaller part of each batch, several to a step; a `ModelError` where that cannot be."
-    size, least = asked.splits.settings.get("batch_size", 0), 2 * asked.accumulate
-    parts = next(
-        (n for n in range(least, 2 * least) if size % n == 0), least
-    )  # the same, if it can
+    size, now = asked.splits.settings.get("batch_size", 0), asked.accumulate
+    more = range(max(now + 1, 3 * now // 2), 3 * now + 1)
+    parts = next((n for n in more if size % n == 0), 2 * now)  # the whole, if it can
     own = not isinstance(asked.optimizer, str)
     if size < parts or own or asked.training is None or asked.training.state.rows:
-        batch = f"A batch of {many(size // asked.accumulate, 'picture')}" if size else "A batch"
+        batch = f"A batch of {many(size // now, 'picture')}" if size else "A batch"
         raise ModelError(
             f"{batch} does not fit in memory with {asked.model.name}. Load smaller pictures or "
             "batches, or use a smaller network."
