@@ -234,6 +234,8 @@ def _check(asked: SimpleNamespace) -> None:
         value = getattr(asked, name)
         if not isinstance(value, (int, np.integer)) or value < least:
             raise OptionError(f"{name} must be a whole number from {least}, received {value!r}.")
+    if asked.if_exists is not None and asked.directory is None:
+        raise OptionError("if_exists is about a directory, and none is given.")
     if asked.sizes is not None:
         asked.sizes = check_sizes(asked.sizes, asked.splits, asked.epochs)
         row = BACKBONES.get(asked.backbone) if isinstance(asked.backbone, str) else None

@@ -153,6 +153,7 @@ def test_a_share_of_the_rate_by_depth(splits):
     [
         ({"epochs": -1}, OptionError, "epochs must be a whole number from 0"),
         ({"head_epochs": 0}, OptionError, "head_epochs must be a whole number from 1"),
+        ({"if_exists": "new"}, OptionError, "if_exists is about a directory"),
         ({"copies": -1}, OptionError, "copies must be from 0"),
         ({"epochs": 1, "lowest": 0}, OptionError, "lowest is a share"),
         ({"monitor": "val_wobble"}, OptionError, "val_wobble"),
