@@ -6,7 +6,6 @@
 __all__ = ['app', 'main', 'scan', 'train', 'tune', 'evaluate', 'predict', 'cache']
 
 # %% ../nbs/25_cli.ipynb #b130860f
-import json
 import shlex
 from collections.abc import Sequence
 from importlib.metadata import version as version_of
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options as ask
-from .core import CatalogError, MissingFileError, OptionError, many, seed_everything, unknown
+from .core import CatalogError, MissingFileError, OptionError, many
 from .terminal import PoliteGroup, printable, waiting
 
 if TYPE_CHECKING:
@@ -85,27 +84,6 @@ def scan(
         typer.echo(f"Before training: {printable(problem)}")
     _next(f"train {shlex.quote(folder)}")
 
-# %% ../nbs/25_cli.ipynb #1df5eb78
-def _options(texts: Sequence[str], model: str) -> dict[str, Any]:
-    "Options of a model from texts such as 'width=16' and 'norm=group'."
-    from imgrec.models import MODELS, model_options
-
-    known, options = model_options(model), {}
-    words = [name for name, kind in MODELS[model].kinds.items() if kind.kind is str]
-    for text in texts:
-        name, _, value = text.partition("=")
-        if name not in known:
-            raise unknown(f"option of {model}", name, known)
-        try:
-            if name in words:
-                options[name] = None if value.lower() == "none" else value
-            else:
-                options[name] = json.loads(value.lower())
-        except ValueError as error:
-            such = ", ".join(f"{key}={known[key]}" for key in known)
-            raise OptionError(f"{text!r} is no NAME=VALUE of {model}, such as: {such}.") from error
-    return options
-
 # %% ../nbs/25_cli.ipynb #8aa6bbfb
 def _begin(output: Path) -> None:
     "Say what the pause is for, and refuse a place for the classifier before any work is done."
@@ -149,10 +127,11 @@ def _finish(
 @app.command()
 def train(
     folder: ask.Folder,  # Pictures to learn from
-    model: ask.Model = "small_cnn",  # A name of `MODELS`
+    model: ask.Model = "small_cnn",  # A name of `MODELS` or `BACKBONES`
+    weights: ask.Weights = None,  # Of a backbone
     option: ask.Options = None,  # Texts NAME=VALUE
     image_size: ask.ImageSize = None,  # Pixels
-    epochs: ask.Epochs = 10,  # At most
+    epochs: ask.Passes = None,  # At most
     batch_size: ask.BatchSize = 32,  # Pictures
     learning_rate: ask.Rate = None,  # The highest; None: by itself
     early_stopping: ask.Patience = None,  # Epochs
@@ -169,20 +148,16 @@ def train(
 ) -> None:
     "Train a model on pictures and save it as a classifier."
     from imgrec.data import load
-    from imgrec.models import build_model
-    from imgrec.train import fit
+    from imgrec.networks import Wanted, check_wanted, option_values, own_size, train_network
 
     _begin(output)
-    options = _options(option or [], model)
-    divided = _divide(folder, mirror, valid, test, seed)
-    splits = load(divided.catalog, image_size, batch_size, augment, seed, resize=resize)
-    seed_everything(seed)
-    network = build_model(model, splits.spec, **options)
-    size = " x ".join(map(str, splits.spec.shape))
-    typer.echo(f"{model} for pictures of {size}, {network.count_params():,} parameters")
-    how: dict[str, Any] = {"early_stopping": early_stopping, "seed": seed, "progress": progress}
-    kept: dict[str, Any] = {"directory": directory, "if_exists": if_exists}
-    run = fit(network, splits, epochs, learning_rate=learning_rate or "auto", **how, **kept)
+    options = option_values(option or [], model)
+    wanted = Wanted(model, options, weights, epochs, learning_rate, early_stopping)
+    check_wanted(wanted)
+    divided, size = _divide(folder, mirror, valid, test, seed), image_size or own_size(model)
+    splits = load(divided.catalog, size, batch_size, augment, seed, resize=resize)
+    how: dict[str, Any] = {"directory": directory, "if_exists": if_exists, "progress": progress}
+    run = train_network(wanted, splits, {"seed": seed, **how})
     if not run.finished and directory is not None:
         raise typer.Exit(130)
     _finish(run, run.model, splits, output, divided.notes)
@@ -215,7 +190,7 @@ def tune(
     folder: ask.Folder,  # Pictures to learn from
     trials: ask.Trials = 8,  # At most
     strategy: ask.Strategy = "random",  # How points are chosen
-    model: ask.Model = "small_cnn",  # A name of `MODELS`
+    model: ask.Model = "small_cnn",  # A name of `MODELS`; with a space, of `BACKBONES`
     space: ask.SpaceFile = None,  # As `Space.to_json` writes it
     image_size: ask.ImageSize = None,  # Pixels
     epochs: ask.Epochs = 5,  # For each trial
@@ -232,12 +207,14 @@ def tune(
 ) -> None:
     "Try settings of a model, save the best as a classifier."
     from imgrec.data import load
+    from imgrec.networks import own_size
     from imgrec.search import Search
 
     _begin(output)
     points = _space(model, space)
     divided = _divide(folder, mirror, valid, test, seed)
-    splits = load(divided.catalog, image_size, batch_size, augment, seed, resize=resize)
+    size = image_size or own_size(model)
+    splits = load(divided.catalog, size, batch_size, augment, seed, resize=resize)
     kept: dict[str, Any] = {"directory": directory, "if_exists": if_exists, "max_trials": trials}
     search = Search(points, model, splits, strategy, epochs=epochs, seed=seed, **kept)
     _finish_search(search, output, divided.notes)

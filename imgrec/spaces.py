@@ -6,6 +6,8 @@
 __all__ = ['usual_space']
 
 # %% ../nbs/13a_spaces.ipynb #f0d2b792
+from .backbones import BACKBONES
+from .core import OptionError
 from .models import model_options
 from .space import Choice, Entry, Float, Int, Space
 
@@ -13,8 +15,14 @@ from .space import Choice, Entry, Float, Int, Space
 def usual_space(
     model: str,  # A name of `MODELS`
 ) -> Space:  # Its options that are worth a try, and the learning rate
-    "A space to begin with; an `OptionError` for an unknown model."
+    "A space to begin with; an `OptionError` for an unknown model, and for a backbone."
     known = model_options(model)
+    if model in BACKBONES:
+        raise OptionError(
+            f"{model} has no usual space: the trials of a search train the whole network at once, "
+            "and a backbone needs its head first. Train it with fine_tune, or imgrec train; or "
+            'give a space of your own, such as Space(weights="imagenet", learning_rate=...).'
+        )
     usual: dict[str, Entry] = {
         "width": Choice(8, 16, 32),
         "depth": Int(1, 2) if known.get("depth", 3) <= 2 else Int(2, 4),

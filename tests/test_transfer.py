@@ -1,5 +1,8 @@
 """Features are what the network says, and a classifier on them is trained once."""
 
+import pickle
+import signal
+
 import keras
 import numpy as np
 import pytest
@@ -8,8 +11,10 @@ from imgrec import cache
 from imgrec.catalog import Catalog
 from imgrec.core import ModelError, OptionError, RunError
 from imgrec.data import from_datasets, load
+from imgrec.facts import architecture
 from imgrec.features import batch_runner, features_of
 from imgrec.runs import Run
+from imgrec.sizes import any_size, growing, sizes_of_epochs
 from imgrec.transfer import by_depth, fine_tune, head_on
 
 RNG = np.random.default_rng(0)
@@ -148,6 +153,7 @@ def test_a_share_of_the_rate_by_depth(splits):
     [
         ({"epochs": -1}, OptionError, "epochs must be a whole number from 0"),
         ({"head_epochs": 0}, OptionError, "head_epochs must be a whole number from 1"),
+        ({"if_exists": "new"}, OptionError, "if_exists is about a directory"),
         ({"copies": -1}, OptionError, "copies must be from 0"),
         ({"epochs": 1, "lowest": 0}, OptionError, "lowest is a share"),
         ({"monitor": "val_wobble"}, OptionError, "val_wobble"),
@@ -159,3 +165,135 @@ def test_a_share_of_the_rate_by_depth(splits):
 def test_what_cannot_be_is_refused(splits, options, error, words):
     with pytest.raises(error, match=words):
         fine_tune(**{"backbone": small(), "splits": splits, "progress": "none"} | options)
+
+
+# ---- sizes
+
+
+@pytest.fixture
+def large(splits):
+    "The same pictures at 48 pixels."
+    return splits.with_options(image_size=48, batch_size=16)
+
+
+def scalable(shape=(48, 48, 3)):
+    "A backbone with batch normalization and dropout, for pictures of 48 pixels."
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(shape)
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(4, 3, 2, padding="same", activation="relu")(x)
+    x = keras.layers.Dropout(0.2)(keras.layers.BatchNormalization()(x))
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="scalable")
+
+
+def test_sizes_are_shared_out_and_end_with_the_largest():
+    assert sizes_of_epochs((32, 48), 2) == [32, 48]
+    assert sizes_of_epochs((32, 40, 48), 7) == [32, 32, 32, 40, 40, 48, 48]
+
+
+def test_batches_grow_and_are_those_of_each_size(large):
+    grown, steps = growing(large, (32, 48), 3), large.steps_per_epoch
+    small = large.with_options(image_size=32)
+    for start, stop in ((2 * steps - 1, 2 * steps + 1), (3 * steps - 1, 3 * steps)):
+        found = list(grown.training_steps(start, stop).as_numpy_iterator())
+        for step, (x, y) in zip(range(start, stop), found, strict=True):
+            source = small if step < 2 * steps else large
+            expected = next(source.training_steps(step, step + 1).as_numpy_iterator())
+            np.testing.assert_array_equal(x, expected[0])
+            np.testing.assert_array_equal(y, expected[1])
+    again = pickle.loads(pickle.dumps(grown.with_options(batch_size=30)))
+    assert [x.shape[:2] for x, _ in again.training_steps(3, 5)] == [(24, 32), (30, 48)]
+
+
+def test_one_network_at_all_sizes_has_one_set_of_weights(large):
+    _, whole = head_on(scalable(), large.spec)
+    before = architecture(whole)
+    free = any_size(whole)
+    assert architecture(whole) == before and any_size(free) is free
+    assert all(a is b for a, b in zip(whole.weights, free.weights, strict=True))
+    x = RNG.integers(0, 256, (2, 48, 48, 3))
+    np.testing.assert_array_equal(whole(x), free(x))
+    np.testing.assert_array_equal(any_size(whole)(x[:, :40]), head_of(whole, x[:, :40]))
+
+
+def head_of(model, pixels):
+    "What the layers of a network say one after the other, at any size."
+    x = pixels
+    for layer in model.layers[1:]:
+        x = layer(x)
+    return x
+
+
+def test_with_sizes_the_history_says_which_and_validation_is_at_the_last(large, tmp_path):
+    how = {"sizes": (32, 48), "head_epochs": 2, "head_rate": 0.1, "progress": "none"}
+    run = fine_tune(scalable(), large, 3, directory=tmp_path / "run", **how)
+    assert run.history["image_size"].tolist() == [48, 48, 32, 32, 48]
+    assert run.model.input_shape == (None, 48, 48, 3)
+    loss = run.model.evaluate(large.valid, verbose=0, return_dict=True)["loss"]
+    assert loss == pytest.approx(run.history["val_loss"].min(), rel=1e-3)
+    assert Run.load(tmp_path / "run").history["image_size"].tolist() == [48, 48, 32, 32, 48]
+    with pytest.raises(RunError, match=r"sizes: \[32, 48\] became \[40, 48\]"):
+        fine_tune(scalable(), large, 3, directory=tmp_path / "run", **how | {"sizes": (40, 48)})
+
+
+class StopAt(keras.callbacks.Callback):
+    "Asks to stop, as Ctrl-C does, in a step of the whole network."
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            signal.raise_signal(signal.SIGINT)
+
+    def get_state(self):
+        return None
+
+    def set_state(self, state):
+        pass
+
+
+def test_with_sizes_a_training_goes_on_exactly(large, tmp_path):
+    how = {"sizes": (32, 48), "head_epochs": 1, "progress": "none", "ema": 0.9}
+    ends = []
+    for name, stops in (("whole", [0]), ("broken", [3, 7, 0])):  # in small pictures, in large ones
+        for stop in stops:
+            more = {"directory": tmp_path / name, "callbacks": [StopAt(stop)]}
+            run = fine_tune(scalable(), large, 3, **how, **more)
+            assert run.finished is (stop == 0)
+        ends.append(run)
+    for a, b in zip(*(run.model.get_weights() for run in ends), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert ends[0].history.equals(ends[1].history)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "epochs", "words"),
+    [
+        ((16, 48), 2, r"whole numbers from 32, such as \(128, 160, 224\), received \(16, 48\)"),
+        ((32.0, 48), 2, "whole numbers"),
+        ("48", 2, "whole numbers"),
+        ((), 2, "whole numbers"),
+        (48, 2, "received 48"),
+        ((32, 40), 2, r"48 x 48, received \(32, 40\)"),
+        ((32, 40, 48), 2, "3 sizes need at least as many epochs"),
+        ((32, 48), 0, "received 0"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(large, sizes, epochs, words):
+    with pytest.raises(OptionError, match=words):
+        fine_tune(scalable(), large, epochs, sizes=sizes, progress="none")
+
+
+def test_sizes_need_pictures_that_can_be_loaded_anew_and_a_network_that_takes_them(large):
+    data = (RNG.integers(0, 255, (8, 48, 48, 3)), np.arange(8) % 2)
+    with pytest.raises(OptionError, match=r"Use load\(catalog\) instead"):
+        fine_tune(scalable(), from_datasets(data, data), 2, sizes=(32, 48))
+    with pytest.raises(OptionError, match="xception takes sizes from 71, received"):
+        fine_tune("xception", large, 2, sizes=(32, 48))
+    inputs = keras.Input((48, 48, 3))
+    flat = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)), name="flat")
+    with pytest.raises(ModelError, match="flat takes pictures of 48 x 48 only"):
+        any_size(flat)
