@@ -14,7 +14,7 @@ demo: .venv/ready  # train a first classifier, with progress: demo/first_classif
 	@$(RUN) tools/demo.py
 
 test: .venv/ready  # run every notebook and every test
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 lab: .venv/ready  # open the tutorials in JupyterLab
 	@$(RUN) -m jupyterlab nbs --LabApp.default_url=/lab/tree/tutorials $(AS_ROOT)

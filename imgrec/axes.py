@@ -76,9 +76,9 @@ def _as_shown(image: Any) -> np.ndarray:
     if (array.ndim != 2 and (array.ndim != 3 or array.shape[-1] != 3)) or not array.size:
         raise DataError(f"Expected pictures (height, width, 1 or 3), received {array.shape}.")
     low, high = float(array.min()), float(array.max())
-    if not 0 <= low <= high <= 255:
+    if not -0.5 <= low <= high <= 255.5:  # a hair more comes from resizing
         raise DataError(f"Expected pixels from 0 to 255, received {low:g} to {high:g}.")
-    return array.round().astype("uint8")
+    return array.round().clip(0, 255).astype("uint8")
 
 
 def as_shown(

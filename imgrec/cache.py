@@ -122,7 +122,7 @@ def _keep(
         _append(layout.place / "blocks.jsonl", records[block])
 
 # %% ../nbs/04a_cache.ipynb #1923c250
-def _make(layout: Layout, make: Maker, what: str) -> dict[int, dict[str, Any]]:
+def _make(layout: Layout, make: Maker, what: str, quiet: bool) -> dict[int, dict[str, Any]]:
     "Make the blocks that are missing; the records of all."
     records = _finished(layout)
     if not records:
@@ -130,7 +130,8 @@ def _make(layout: Layout, make: Maker, what: str) -> dict[int, dict[str, Any]]:
         _reserve(layout)
     table = layout.open("r+")
     left = [block for block in range(len(layout.blocks)) if block not in records]
-    bar = tqdm(total=sum(len(layout.blocks[block]) for block in left), desc=what, delay=3)
+    total = sum(len(layout.blocks[block]) for block in left)
+    bar = tqdm(total=total, desc=what, delay=3, disable=quiet)
     with bar, ThreadPoolExecutor(1, "imgrec-keep") as behind:
         kept: Future | None = None
         for block in left:
@@ -183,6 +184,7 @@ def fill_table(
     shape: tuple[int, ...],  # Rows first, of `uint8`
     make: Maker,  # `make(rows, table)` writes rows, returns a reason for each ("" where it is good)
     what: str = "rows",  # A few words for people
+    quiet: bool = False,  # Whether no bar is shown when it takes long
 ) -> tuple[np.ndarray, tuple[str, ...]]:  # The table, mapped, and the reason of each row
     "Find a table or make what is missing of it; an `OSError` where the disk refuses."
     place.mkdir(parents=True, exist_ok=True)
@@ -193,7 +195,7 @@ def fill_table(
             return kept
         (place / "manifest.json").unlink(missing_ok=True)
         try:
-            reasons = _finish(layout, _make(layout, make, what), what)
+            reasons = _finish(layout, _make(layout, make, what, quiet), what)
         except BaseException:
             if not (place / "blocks.jsonl").exists():  # nothing worth keeping
                 shutil.rmtree(place, ignore_errors=True)

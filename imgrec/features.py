@@ -187,6 +187,7 @@ def features_of(
     splits: Splits,  # From `load`, or from datasets
     part: str = "train",  # "train", "valid" or "test"
     copies: int = 0,  # Of each training picture, varied; 0: the pictures as they are
+    quiet: bool = False,  # Whether no bar is shown when it takes long
 ) -> Features:  # In the order of the table, or of training for copies
     "Features and labels of a part, computed once."
     _check(backbone, splits, part, copies)
@@ -200,7 +201,8 @@ def features_of(
     if kept is None and not place.exists() and (lack := make_room(shape[0] * shape[1], folder)):
         raise DataError(f"The features need {shape[0] * shape[1] / 1e6:,.1f} MB: {lack}.")
     if kept is None:
-        kept = fill_table(place, shape, _fill(backbone, splits, part, copies, rows), what)
+        make = _fill(backbone, splits, part, copies, rows)
+        kept = fill_table(place, shape, make, what, quiet)
     return _unpacked(np.array(kept[0]).view(np.float32), splits)
 
 # %% ../nbs/08d_features.ipynb #1e3112ef

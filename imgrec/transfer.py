@@ -64,14 +64,23 @@ def _numbered(
 
     return tf.data.Dataset.range(start, stop).map(batch).prefetch(2)
 
+# %% ../nbs/08e_transfer.ipynb #5a1dbe57
+def _said_of_head(training: Training, monitor: str) -> str:
+    "A line about the best epoch."
+    rows = training.state.rows
+    best = max(best_epoch(rows, monitor), 1)
+    told = (f"{name} {value:.4g}" for name, value in rows[best - 1].items() if "rate" not in name)
+    return f"The head's best epoch of {len(rows)} is {best}: {', '.join(told)}."
+
 # %% ../nbs/08e_transfer.ipynb #89be79b8
 def _train_head(asked: SimpleNamespace, top: keras.Model, backbone: keras.Model) -> Training:
     "Train the head on features; the training, over."
     splits, spec = asked.splits, asked.splits.spec
-    table = features_of(backbone, splits, "train", asked.copies)
+    quiet = asked.progress == "none"
+    table = features_of(backbone, splits, "train", asked.copies, quiet)
     valid = None
     if splits.valid is not None:
-        found = features_of(backbone, splits, "valid")
+        found = features_of(backbone, splits, "valid", quiet=quiet)
         valid = tf.data.Dataset.from_tensor_slices((found.features, found.labels)).batch(256)
     size = min(max(len(table.features) // 16, 8), 64)  # enough steps for few pictures, too
     steps = -(-len(table.features) // size)
@@ -85,9 +94,15 @@ def _train_head(asked: SimpleNamespace, top: keras.Model, backbone: keras.Model)
         return data if weights is None else weighted(data, weights, spec)
 
     training = Training(top, batches, valid, asked.head_epochs, steps, monitor=asked.monitor)
-    with ctrl_c_asks(training):
-        run_epochs(begin(training))
+    try:
+        with ctrl_c_asks(training):
+            run_epochs(begin(training))
+    except KeyboardInterrupt:
+        print("Stopped by hand in the head's training; its features are kept for the next time.")
+        asked.stopped = True
     top.set_weights(training.state.best or top.get_weights())
+    if training.state.rows and not quiet:
+        print(_said_of_head(training, asked.monitor))
     return training
 
 # %% ../nbs/08e_transfer.ipynb #98920107
@@ -179,8 +194,8 @@ def _settings(asked: SimpleNamespace, model: keras.Model) -> dict[str, Any]:
 def _together(asked: SimpleNamespace, model: keras.Model, training: Training) -> Run:
     "Both phases as one run."
     rows: list[Any] = [{**row, "phase": 1} for row in training.state.rows]
-    seconds, before, ended = training.state.seconds, model.get_weights(), True
-    if asked.epochs:
+    seconds, before, ended = training.state.seconds, model.get_weights(), not asked.stopped
+    if asked.epochs and not asked.stopped:
         later = _train_all(asked, model)
         rows += [{**row, "phase": 2} for row in later.history.to_dict("records")]
         if asked.sizes:
@@ -220,7 +235,7 @@ def fine_tune(
     progress: str = "auto",  # "auto", "figure", "bar", "log" or "none"
 ) -> Run:  # The trained model, and the epochs of both phases
     "Train a head on a backbone, then both; an `ImgrecError` for what can be known to fail."
-    asked = SimpleNamespace(**locals())
+    asked = SimpleNamespace(**locals(), stopped=False)
     asked.splits = as_splits(splits)
     _check(asked)
     seed_everything(seed)

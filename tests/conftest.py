@@ -6,10 +6,12 @@ import statistics
 import sys
 import tempfile
 import zlib
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-from project import MEASURED, ROOT, functions, line_counts, notebooks
+from project import MEASURED, NBS, ROOT, functions, line_counts, notebooks
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -20,12 +22,33 @@ os.environ["IMGREC_CACHE"] = _CACHE.name
 pd.set_option("mode.string_storage", "python")  # as with most users, who have no pyarrow
 
 SECONDS: dict[str, float] = {}  # notebook -> how long it took
+BEFORE: set[Path] = set()  # the files below nbs/ when the tests began
+LEFT: list[Path] = []  # those that tests left there
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    "Note what there is before the tests."
+    BEFORE.update(files_below(NBS))
+
+
+def files_below(folder: Path) -> set[Path]:
+    "Every file but notebooks, which may be somebody's work, and what editors and Python leave."
+    ours = {"__pycache__", ".ipynb_checkpoints"}
+    return {p for p in folder.rglob("*") if p.suffix != ".ipynb" and not ours & set(p.parts)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    "With several processes: a file is for one of them, so that what it shares is made once."
+    for item in items:
+        if item.path.stem != "test_notebooks":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(autouse=True)
 def fresh_start(request: pytest.FixtureRequest) -> None:
     "Each test has its own seed, and Keras counts layers from one: order changes no result."
-    seed = zlib.crc32(request.node.nodeid.encode()) % 2**31
+    name = request.node.nodeid.removesuffix(f"@{request.path.stem}")  # as several processes add
+    seed = zlib.crc32(name.encode()) % 2**31
     random.seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)
@@ -40,11 +63,29 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         SECONDS[report.nodeid.partition("[")[2].rstrip("]")] = report.duration
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    "Take over what a process has measured."
+    MEASURED.update(getattr(node, "workeroutput", {}).get("measured", {}))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    "Hand over what was measured; a file that was left below nbs/ fails the run."
+    if hasattr(session.config, "workeroutput"):  # one process of several
+        session.config.workeroutput["measured"] = dict(MEASURED)
+        return
+    LEFT.extend(sorted(files_below(NBS) - BEFORE))
+    if LEFT:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     "Lengths, sizes and times: reported, so that they can be watched."
+    write = terminalreporter.write_line
+    for path in LEFT:
+        write(f"FAILED: a test left {path.relative_to(ROOT)} behind", red=True)
     if not SECONDS:
         return
-    write = terminalreporter.write_line
     terminalreporter.section("the project in numbers")
     lengths = sorted(f.length for f in functions())
     if lengths:

@@ -1,7 +1,8 @@
-"""Every notebook runs from top to bottom: each is one test, in the order of their numbers.
+"""Every notebook runs from top to bottom: each is one test.
 
-They share this process, because TensorFlow's import would otherwise cost more than most of them.
-Each starts with its own seed, in its own folder, and puts back what it changed.
+Many share a process, because TensorFlow's import would otherwise cost more than most of them.
+Each starts with its own seed, in its own folder, and puts back what it changed. That none leaves
+a file behind is seen at the end of all tests (`conftest.py`).
 """
 
 import gc
@@ -28,18 +29,11 @@ def skipped(cell: Cell) -> bool:
     return "eval: false" in cell.directives or ("slow" in cell.directives and not SLOW)
 
 
-def files_below(folder: Path) -> set[Path]:
-    "Every file, without what editors and Python leave."
-    return {
-        p for p in folder.rglob("*") if not {"__pycache__", ".ipynb_checkpoints"} & set(p.parts)
-    }
-
-
 @pytest.fixture
 def as_if_alone(request, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     "The notebook's own folder and seed; afterwards everything as it was."
     path: Path = request.param
-    before, environment, search = files_below(NBS), dict(os.environ), list(sys.path)
+    environment, search = dict(os.environ), list(sys.path)
     monkeypatch.chdir(path.parent)
     seed_everything(zlib.crc32(path.stem.encode()) % 2**31)
     yield path
@@ -49,11 +43,6 @@ def as_if_alone(request, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
     gc.collect()
-    new = [
-        p for p in files_below(NBS) - before if p.suffix != ".ipynb"
-    ]  # those are somebody's work
-    left = sorted(str(p.relative_to(NBS)) for p in new)
-    assert not left, f"{path.name} left files behind: {left}"
 
 
 def name(path: Path) -> str:
@@ -64,7 +53,16 @@ def name(path: Path) -> str:
 @pytest.mark.parametrize("as_if_alone", TESTED, ids=name, indirect=True)
 def test_notebook(as_if_alone: Path):
     shell = CaptureShell(as_if_alone, mpl_format="png")
-    for known, cell in zip(cells(as_if_alone), read_nb(as_if_alone).cells, strict=True):
+    try:
+        run_all(shell, as_if_alone)
+    finally:  # IPython keeps every shell, and with it all that a notebook made
+        shell.history_manager.save_thread.stop()
+        shell.user_ns.clear()
+
+
+def run_all(shell: CaptureShell, path: Path) -> None:
+    "Run the cells of a notebook; the first that stops ends it, with its source."
+    for known, cell in zip(cells(path), read_nb(path).cells, strict=True):
         if cell.cell_type != "code" or skipped(known):
             continue
         shell.cell(cell)

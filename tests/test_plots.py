@@ -483,3 +483,8 @@ def test_figures_need_no_display():
         [sys.executable, "-c", WITHOUT_PYPLOT], capture_output=True, text=True, env=plain
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_hair_above_255_from_resizing_is_white():
+    axes = plot_images([np.full((4, 4, 3), 255.0003)])
+    assert np.ravel(axes)[0].images[0].get_array().max() == 255

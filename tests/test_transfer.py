@@ -297,3 +297,34 @@ def test_sizes_need_pictures_that_can_be_loaded_anew_and_a_network_that_takes_th
     flat = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)), name="flat")
     with pytest.raises(ModelError, match="flat takes pictures of 48 x 48 only"):
         any_size(flat)
+
+
+def test_ctrl_c_in_the_training_of_the_head_keeps_what_it_has(
+    splits, tmp_path, monkeypatch, capsys
+):
+    from imgrec import loop
+
+    known, epochs = loop._train_epoch, []
+
+    def interrupted(*these):
+        epochs.append(len(epochs))
+        if len(epochs) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return known(*these)
+
+    monkeypatch.setattr(loop, "_train_epoch", interrupted)
+    how = {"epochs": 1, "head_epochs": 5, "directory": tmp_path / "run", "progress": "none"}
+    run = fine_tune(small(), splits, **how)
+    assert "Stopped by hand" in capsys.readouterr().out
+    assert not run.finished
+    assert list(run.history["phase"]) == [1, 1]
+    run = fine_tune(small(), splits, **how)
+    assert run.finished
+    assert list(run.history["phase"]) == [1] * 5 + [2]
+    assert capsys.readouterr() == ("", ""), "silence was asked for"
+
+
+def test_the_best_epoch_of_the_head_is_told(splits, capsys):
+    run = fine_tune(small(), splits, epochs=0, head_epochs=4)
+    best = run.history["val_loss"].idxmin()
+    assert f"of 4 is {best}: loss" in capsys.readouterr().out
