@@ -1,11 +1,13 @@
 """Shared by all tests: a private cache, and the project's numbers at the end of the run."""
 
+import gc
 import os
 import random
 import statistics
 import sys
 import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,14 @@ def fresh_start(request: pytest.FixtureRequest) -> None:
     if "keras" in sys.modules:
         sys.modules["keras"].utils.clear_session(free_memory=False)  # a full collection takes 4 s
         sys.modules["keras"].utils.set_random_seed(seed)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def settled() -> Iterator[None]:
+    "What a file leaves behind, TensorFlow's graphs above all, is not looked through for ever."
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

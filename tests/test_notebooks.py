@@ -6,6 +6,7 @@ a file behind is seen at the end of all tests (`conftest.py`).
 """
 
 import gc
+import importlib
 import os
 import sys
 import traceback
@@ -13,13 +14,16 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import keras
 import pytest
 from execnb.nbio import read_nb
 from execnb.shell import CaptureShell
-from project import NBS, Cell, cells, notebooks
+from project import NBS, PACKAGE, Cell, cells, notebooks
 
 from imgrec.core import seed_everything
 
+for module in PACKAGE.glob("[!_]*.py"):  # what they register with Keras is the package's, below
+    importlib.import_module(f"imgrec.{module.stem}")
 SLOW = os.environ.get("IMGREC_SLOW") == "1"
 TESTED = [path for path in notebooks() if "benchmarks" not in path.parts]
 
@@ -34,15 +38,19 @@ def as_if_alone(request, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     "The notebook's own folder and seed; afterwards everything as it was."
     path: Path = request.param
     environment, search = dict(os.environ), list(sys.path)
+    registered = dict(keras.saving.get_custom_objects())
     monkeypatch.chdir(path.parent)
     seed_everything(zlib.crc32(path.stem.encode()) % 2**31)
     yield path
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:] = search
+    keras.saving.get_custom_objects().clear()
+    keras.saving.get_custom_objects().update(registered)
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
     gc.collect()
+    gc.freeze()  # TensorFlow keeps a million objects of each notebook; nobody need look again
 
 
 def name(path: Path) -> str:
@@ -56,7 +64,8 @@ def test_notebook(as_if_alone: Path):
     try:
         run_all(shell, as_if_alone)
     finally:  # IPython keeps every shell, and with it all that a notebook made
-        shell.history_manager.save_thread.stop()
+        if thread := shell.history_manager.save_thread:
+            thread.stop()
         shell.user_ns.clear()
 
 
