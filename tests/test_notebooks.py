@@ -26,6 +26,7 @@ for module in PACKAGE.glob("[!_]*.py"):  # what they register with Keras is the 
     importlib.import_module(f"imgrec.{module.stem}")
 SLOW = os.environ.get("IMGREC_SLOW") == "1"
 TESTED = [path for path in notebooks() if "benchmarks" not in path.parts]
+TESTED.sort(key=lambda path: "tutorials" not in path.parts)  # the long ones first
 
 
 def skipped(cell: Cell) -> bool:
