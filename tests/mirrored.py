@@ -1,12 +1,12 @@
 """Trainings on two devices that are one processor, in a process of its own."""
 
 import json
-import signal
 import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
+from interrupting import PressCtrlC
 
 import imgrec  # noqa: F401
 from imgrec import runs
@@ -15,25 +15,6 @@ from imgrec.core import ModelError, OptionError
 from imgrec.data import load
 from imgrec.runs import Run
 from imgrec.train import fit
-
-
-class Stop(keras.callbacks.Callback):
-    "Presses Ctrl-C after so many batches."
-
-    def __init__(self, left):
-        super().__init__()
-        self.left = left
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(signal.SIGINT)
-
-    def get_state(self):
-        return None
-
-    def set_state(self, state):
-        pass
 
 
 class Own(keras.Model):
@@ -99,7 +80,7 @@ def main(folder):
     for name, left in {"whole": 0, "broken": 6}.items():
         for again in (left, 0) if left else (0,):
             model = network(layers.BatchNormalization(), layers.Dropout(0.3))
-            options = {"callbacks": [Stop(again)], "directory": f"{folder}/{name}"}
+            options = {"callbacks": [PressCtrlC(again)], "directory": f"{folder}/{name}"}
             kept[name] = fit(model, splits, 3, **both, **resumable, **options)
     found["resumed"] = gap(kept["whole"], kept["broken"])
     found["loaded"] = gap(kept["broken"], Run.load(f"{folder}/broken"))

@@ -1,6 +1,5 @@
 """Weights of classes, smoothing, decay, averages and memory, against what is computed by hand."""
 
-import signal
 import subprocess
 import sys
 
@@ -8,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from interrupting import PressCtrlC
 from oddities import write_folder
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -224,33 +224,15 @@ def test_smaller_batches_make_the_same_steps(capsys, most, batch, parts):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-class Stop(keras.callbacks.Callback):
-    "Presses Ctrl-C after so many batches."
-
-    def __init__(self, left):
-        super().__init__()
-        self.left = left
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(signal.SIGINT)
-
-    def get_state(self):
-        return None
-
-    def set_state(self, state):
-        pass
-
-
 def test_a_training_in_smaller_batches_goes_on_in_them(tmp_path, capsys):
     splits, how = opened(batch_size=12), {"checkpoint": "last", "directory": tmp_path}
     expected = quick(greedy(6), splits, 3, checkpoint="last")
-    stopped = quick(greedy(6), splits, 3, callbacks=[Stop(9)], **how)  # gradients of one are kept
+    press = PressCtrlC(9)  # the gradients of one part are kept
+    stopped = quick(greedy(6), splits, 3, callbacks=[press], **how)
     assert not stopped.finished
     assert read_facts(tmp_path / "run.json")["settings"]["accumulate"] == 2
     capsys.readouterr()
-    run = quick(greedy(6), splits, 3, callbacks=[Stop(0)], **how)
+    run = quick(greedy(6), splits, 3, callbacks=[PressCtrlC(0)], **how)
     assert "does not fit" not in capsys.readouterr().out, "it knows that already"
     assert run.settings["accumulate"] == 2 and run.finished
     for ours, theirs in zip(run.model.get_weights(), expected.model.get_weights(), strict=True):

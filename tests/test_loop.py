@@ -2,7 +2,6 @@
 
 import os
 import queue
-import signal
 import time
 
 import keras
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from interrupting import PressCtrlC
 from jupyter_client import KernelManager
 
 from imgrec.catalog import Catalog
@@ -156,25 +156,11 @@ def test_a_callback_that_sets_the_rate_needs_one_that_can_be_set(splits, kind):
     assert rates.iloc[-1] < rates.iloc[0]
 
 
-class PressCtrlC(CALLBACKS.Callback):
-    "Presses Ctrl-C after so many batches of training, or of validation."
-
-    def __init__(self, train=0, test=0):
-        super().__init__()
-        self.train, self.test = train, test
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.train -= 1
-        if self.train == 0:
-            signal.raise_signal(signal.SIGINT)
-
-    def on_test_batch_end(self, batch, logs=None):
-        self.test -= 1
-        if self.test == 0:
-            signal.raise_signal(signal.SIGINT)
+class Press(PressCtrlC):
+    "The same with a state of which JSON has no word."
 
     def get_state(self):
-        return float("inf")  # JSON has no word for it
+        return float("inf")
 
     def set_state(self, state):
         assert state == float("inf")
@@ -187,7 +173,7 @@ def test_callbacks_with_a_memory_go_on_exactly(splits, tmp_path, press, which):
     optimizer = {"plateau": plain, "swap": averaging}[which]
     unbroken, weights = by_us(splits, optimizer(), [make()])
     for left in (press, {}):
-        callbacks = [make(), PressCtrlC(**left)]
+        callbacks = [make(), Press(**left)]
         broken, ours = by_us(splits, optimizer(), callbacks, directory=tmp_path)
     pd.testing.assert_frame_equal(broken, unbroken, check_exact=True)
     for one, other in zip(ours, weights, strict=True):

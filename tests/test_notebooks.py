@@ -9,6 +9,8 @@ import gc
 import importlib
 import os
 import sys
+import threading
+import time
 import traceback
 import zlib
 from collections.abc import Iterator
@@ -61,12 +63,15 @@ def name(path: Path) -> str:
 
 @pytest.mark.parametrize("as_if_alone", TESTED, ids=name, indirect=True)
 def test_notebook(as_if_alone: Path):
-    shell = CaptureShell(as_if_alone, mpl_format="png")
+    shell, others = CaptureShell(as_if_alone, mpl_format="png"), set(threading.enumerate())
     try:
         run_all(shell, as_if_alone)
     finally:  # IPython keeps every shell, and with it all that a notebook made
         if thread := shell.history_manager.save_thread:
             thread.stop()
+        end = time.monotonic() + 5
+        for thread in set(threading.enumerate()) - others:  # they still need what it made
+            thread.join(max(0, end - time.monotonic()))
         shell.user_ns.clear()
 
 

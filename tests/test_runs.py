@@ -5,7 +5,6 @@ import itertools
 import json
 import random
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +14,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from interrupting import PressCtrlC
 
 from imgrec.catalog import Catalog
 from imgrec.comparison import compare
@@ -62,19 +62,6 @@ def trained(splits, tmp_path_factory):
 def folder(trained, tmp_path):
     "A copy of the finished run."
     return shutil.copytree(trained, tmp_path / "run")
-
-
-class PressCtrlC(keras.callbacks.Callback):
-    "Presses Ctrl-C after so many batches."
-
-    def __init__(self, left):
-        super().__init__()
-        self.left = left
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(signal.SIGINT)
 
 
 def contents(folder):

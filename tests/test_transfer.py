@@ -6,6 +6,7 @@ import signal
 import keras
 import numpy as np
 import pytest
+from interrupting import PressCtrlC
 
 from imgrec import cache
 from imgrec.catalog import Catalog
@@ -236,31 +237,12 @@ def test_with_sizes_the_history_says_which_and_validation_is_at_the_last(large, 
         fine_tune(scalable(), large, 3, directory=tmp_path / "run", **how | {"sizes": (40, 48)})
 
 
-class StopAt(keras.callbacks.Callback):
-    "Asks to stop, as Ctrl-C does, in a step of the whole network."
-
-    def __init__(self, step):
-        super().__init__()
-        self.left = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if not self.left:
-            signal.raise_signal(signal.SIGINT)
-
-    def get_state(self):
-        return None
-
-    def set_state(self, state):
-        pass
-
-
 def test_with_sizes_a_training_goes_on_exactly(large, tmp_path):
     how = {"sizes": (32, 48), "head_epochs": 1, "progress": "none", "ema": 0.9}
     ends = []
     for name, stops in (("whole", [0]), ("broken", [3, 7, 0])):  # in small pictures, in large ones
         for stop in stops:
-            more = {"directory": tmp_path / name, "callbacks": [StopAt(stop)]}
+            more = {"directory": tmp_path / name, "callbacks": [PressCtrlC(stop)]}
             run = fine_tune(scalable(), large, 3, **how, **more)
             assert run.finished is (stop == 0)
         ends.append(run)
