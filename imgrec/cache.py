@@ -37,6 +37,7 @@ class Layout:
 
     place: Path  # Its folder
     shape: tuple[int, ...]  # Rows first, of `uint8`
+    rows: int = 0  # A block, at most; 0: as many as 16 MB hold
 
     @property
     def bytes(self) -> int:
@@ -47,6 +48,7 @@ class Layout:
     def blocks(self) -> list[range]:
         "The rows of each block."
         rows = max(BLOCK_BYTES // max(math.prod(self.shape[1:]), 1), 1)
+        rows = min(rows, self.rows or rows)
         starts = range(0, self.shape[0], rows)
         return [range(start, min(start + rows, self.shape[0])) for start in starts]
 
@@ -173,6 +175,7 @@ def _finish(layout: Layout, records: dict[int, dict[str, Any]], what: str) -> tu
         bad |= {int(row): reason for row, reason in record["reasons"].items()}
     if not any(reason.startswith("unreadable") for reason in bad.values()):
         facts = {"version": TABLE_VERSION, "what": what, "shape": list(layout.shape)}
+        facts |= {"rows": layout.rows}
         digests = [records[block]["sha256"] for block in sorted(records)]
         write_json(layout.place / "manifest.json", facts | {"blocks": digests, "reasons": bad})
         (layout.place / "blocks.jsonl").unlink(missing_ok=True)
@@ -185,10 +188,11 @@ def fill_table(
     make: Maker,  # `make(rows, table)` writes rows, returns a reason for each ("" where it is good)
     what: str = "rows",  # A few words for people
     quiet: bool = False,  # Whether no bar is shown when it takes long
+    block_rows: int = 0,  # At most so many are lost by a kill; 0: as many as 16 MB hold
 ) -> tuple[np.ndarray, tuple[str, ...]]:  # The table, mapped, and the reason of each row
     "Find a table or make what is missing of it; an `OSError` where the disk refuses."
     place.mkdir(parents=True, exist_ok=True)
-    layout = Layout(place, tuple(shape))
+    layout = Layout(place, tuple(shape), block_rows)
     with FileLock(place.with_name(place.name + ".lock")):
         kept = kept_table(place, shape)
         if kept is not None:
@@ -304,7 +308,7 @@ def verify_table(
     "Compare a whole table with the digests in its manifest; a `DataError` if it is not whole."
     try:
         found = read_json(place / "manifest.json")
-        layout = Layout(place, tuple(found["shape"]))
+        layout = Layout(place, tuple(found["shape"]), int(found.get("rows", 0)))
         table, digests = layout.open(), found["blocks"]
     except (ImgrecError, OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{place} holds no whole table: {error}. Remove it.") from error

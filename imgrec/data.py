@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+# %% ../nbs/05_data.ipynb #cfbc1c5b
 from .augment import Augment, check_mixing
 from imgrec.batches import (
     Part,
@@ -32,6 +33,7 @@ from imgrec.pipelines import (
     as_dataset,
     check_labels,
     count_classes,
+    fingerprint_of,
     first_batch,
     guess_label_mode,
     named,
@@ -51,6 +53,7 @@ class Splits:
     catalog: Catalog | None = None  # Where they come from; None for `from_datasets`
     settings: dict[str, Any] = field(default_factory=dict)  # How, as JSON values
     packed: Packed | Streamed | None = None  # The decoded pictures, or what reads them
+    fingerprint: str = ""  # Of arrays, or of what datasets say of themselves; "" with a catalog
 
     @property
     def steps_per_epoch(self) -> int | None:
@@ -296,7 +299,8 @@ def from_datasets(
                 f"channels), another {tuple(pictures.shape[1:])}. Resize them to the same."
             )
     valid, test = (named(part, spec.class_names) for part in parts[1:])
-    return Splits(parts[0], valid, test, spec)
+    known = fingerprint_of((train, valid, test), spec)
+    return Splits(parts[0], valid, test, spec, fingerprint=known)
 
 # %% ../nbs/05_data.ipynb #59e1a454
 def as_splits(

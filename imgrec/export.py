@@ -169,7 +169,7 @@ def save(
     notes: Mapping[str, Any] | None = None,  # More to keep in the contract, as JSON values
 ) -> Path:  # The folder
     "Save a classifier as a folder, whole or not at all; the live model is not changed."
-    from imgrec.compiling import check_fit
+    from imgrec.checks import check_fit
     from imgrec.facts import versions
 
     model, spec, resize, trained, course = _parts(run_or_model, spec, resize)
@@ -194,7 +194,7 @@ def load_classifier(
     custom_objects: Mapping[str, Any] | None = None,  # Layers of your own that it may use, by name
 ) -> Classifier:  # Ready to be asked
     "Load a classifier; a `ClassifierError` for what was changed or is not trusted."
-    from imgrec.compiling import check_fit
+    from imgrec.checks import check_fit
 
     settle(path)
     path = Path(path)

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from . import __version__
 from .core import ImgrecError, MissingFileError, RunError, read_json
 from .data import Splits
 from .pictures import fingerprint
@@ -56,7 +57,8 @@ def optimizer_facts(
 def versions() -> dict[str, str]:  # Name to version
     "Versions that a result depends on."
     names = {"keras": keras, "tensorflow": tf, "numpy": np}
-    return {"python": platform.python_version()} | {k: v.__version__ for k, v in names.items()}
+    own = {"imgrec": __version__, "python": platform.python_version()}
+    return own | {name: module.__version__ for name, module in names.items()}
 
 
 def hardware() -> dict[str, Any]:  # JSON values
@@ -77,7 +79,7 @@ def data_facts(
 ) -> dict[str, Any]:  # JSON values
     "What identifies the data of a training or a search."
     if splits.catalog is None:
-        return {"catalog": "datasets or arrays", "settings": {}}
+        return {"catalog": splits.fingerprint, "settings": {}}
     return {"catalog": fingerprint(splits.catalog)[:16], "settings": splits.settings}
 
 
@@ -110,6 +112,7 @@ _ABOUT = (
     "accumulate",
     "hardware",
     "set_aside",
+    "since",
     "unfinished",
     "versions",
 )  # noted, and free to differ

@@ -35,6 +35,7 @@ from .litert import litert_runner, to_litert
 
 # %% ../nbs/08d_features.ipynb #a4ba399b
 _WORTH_IT = 256  # Pictures from which on a conversion pays
+_BLOCK = 256  # Pictures that are written down together: some seconds of work
 
 
 def _cores() -> int:
@@ -97,7 +98,8 @@ def batch_runner(
 ) -> Callable[[np.ndarray], np.ndarray]:  # From a batch of pictures to outputs
     "The fastest function that gives what a model gives; Keras's own where there is none."
     plain = _by_tensorflow(model)
-    content = _converted(model, pictures)
+    on_gpu = bool(tf.config.list_logical_devices("GPU"))  # where TensorFlow is the quickest
+    content = None if on_gpu else _converted(model, pictures)
     if content is None:
         return plain
     quick = _by_litert(content)
@@ -155,7 +157,12 @@ def _answers(
     run: Callable[[np.ndarray], np.ndarray], batches: tf.data.Dataset
 ) -> Iterator[np.ndarray]:
     "Rows of features and labels, batch by batch."
-    for pictures, labels in batches.as_numpy_iterator():
+    for pictures, labels, *weights in batches.as_numpy_iterator():
+        if weights:
+            raise DataError(
+                "Batches with weights (x, y, weights) have no features: the weights would be lost. "
+                "Leave them out, and use class_weights; or train with fit."
+            )
         found = run(pictures)
         told = labels.reshape(len(labels), -1).astype(np.float32)
         yield np.concatenate([found, told], axis=1).astype(np.float32)
@@ -202,7 +209,7 @@ def features_of(
         raise DataError(f"The features need {shape[0] * shape[1] / 1e6:,.1f} MB: {lack}.")
     if kept is None:
         make = _fill(backbone, splits, part, copies, rows)
-        kept = fill_table(place, shape, make, what, quiet)
+        kept = fill_table(place, shape, make, what, quiet, _BLOCK)
     return _unpacked(np.array(kept[0]).view(np.float32), splits)
 
 # %% ../nbs/08d_features.ipynb #1e3112ef

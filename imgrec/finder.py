@@ -18,7 +18,8 @@ import keras
 import numpy as np
 import pandas as pd
 
-from .compiling import check_fit, compile_model
+from .checks import check_fit
+from .compiling import compile_model
 from .core import ModelError, OptionError, many
 from .data import Splits, as_splits
 from .progress import duration, progress_callback

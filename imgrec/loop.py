@@ -31,6 +31,8 @@ class State:
     validated: int = 0  # Batches of that validation that are done
     best: list[np.ndarray] = field(default_factory=list)  # Weights of the best epoch
     seconds: float = 0.0  # Spent, in this process and in earlier ones
+    since: int = 0  # Rows before it were scored otherwise and are never the best
+    patient: int = 0  # Rows before it do not count as waiting for a better one
 
 # %% ../nbs/07e_loop.ipynb #bc98e4ad
 @dataclass
@@ -188,10 +190,11 @@ def _end_epoch(training: Training, results: Mapping[str, float]) -> None:
     training.all.on_epoch_end(len(state.rows), row)
     state.rows.append({name: float(np.mean(value)) for name, value in row.items()})
     state.trained, state.validated = None, 0
-    best = best_epoch(state.rows, training.monitor, training.direction)
+    best = state.since + best_epoch(state.rows[state.since :], training.monitor, training.direction)
     if best == len(state.rows):
         state.best = model.get_weights()
-    if training.patience and len(state.rows) - best >= training.patience:
+    waited = len(state.rows) - max(best, state.patient)
+    if training.patience and waited >= training.patience:
         model.stop_training = True
 
 # %% ../nbs/07e_loop.ipynb #29930874

@@ -9,6 +9,7 @@ __all__ = ['Run', 'history_table', 'Folder', 'open_folder', 'accumulated']
 import contextlib
 import shutil
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from imgrec.core import (
     write_atomic,
     write_json,
 )
-from .facts import changes_between, read_facts
+from .facts import changes_between, read_facts, setting_changes
 from .loop import Training
 from .places import move_aside
 from .scores import best_epoch
@@ -49,10 +50,11 @@ class Run:
     def best_epoch(self) -> int:
         "The epoch with the best value of what was monitored; 0 if no epoch has ended."
         monitor = str(self.settings.get("monitor") or "val_loss")
-        rows: Any = self.history.to_dict("records")
+        since = int(self.settings.get("since", 0))  # what was scored otherwise does not compete
+        rows: Any = self.history.to_dict("records")[since:]
         for name in (monitor, "loss"):
             if found := best_epoch(rows, name, self.settings.get("direction")):
-                return found
+                return since + found
         return 0
 
     @property
@@ -115,19 +117,29 @@ class Folder:
     written: float = field(default_factory=time.monotonic)  # When a state was kept last
     noted: int = -1  # Epochs in the history that is there
 
+    def tidy(self) -> "Folder":  # Itself
+        "Remove the parts of files that a kill has left."
+        for pattern in (".model-*", ".run-*", ".history-*", f"{_STATES}/.step-*"):
+            for torn in self.path.glob(pattern):
+                torn.unlink(missing_ok=True)
+        return self
+
     def start(
         self,
         model: keras.Model,  # Before the first step
-        fresh: bool,  # Whether it begins anew
+        training: Training | None = None,  # That will be kept here, ready for its next batch
+        fresh: bool = True,  # Whether it begins anew
     ) -> None:
-        "Note what is asked, and the network; without the states that are there, if it is new."
-        for pattern in (".model-*", ".run-*", ".history-*", f"{_STATES}/.step-*"):
-            for torn in self.path.glob(pattern):  # a kill has left them
-                torn.unlink(missing_ok=True)
+        "Note what is asked, and the network; a new training loses the states that are there."
+        self.tidy()
         if fresh:
             shutil.rmtree(self.path / _STATES, ignore_errors=True)
         self.settings["unfinished"] = True
         _write(self, model, 0.0)
+        if training is not None:
+            training.keep = self.keep
+        if training is not None and fresh:  # a kill before the next state begins as this one did
+            _keep(self, training, last=True)
 
     def keep(
         self,
@@ -213,17 +225,23 @@ def open_folder(
     if not (directory / _RUN).exists():
         _check_taken(directory, if_exists)
         return folder, None, []
-    before = read_facts(directory / _RUN)["settings"]
-    changes = changes_between(before, settings)
     if if_exists == "new":
         move_aside(directory, last=_RUN)
         return folder, None, []
+    before = read_facts(directory / _RUN)["settings"]
+    changes = changes_between(before, settings)
     if changes and if_exists is None:
         raise RunError(
             f"{directory} holds a training that differs: {'; '.join(changes)}. Set if_exists to "
             '"continue" to train its weights further, or to "new" to begin anew.'
         )
     found = folder.latest()
+    if differ := setting_changes("versions", before.get("versions"), settings.get("versions")):
+        warnings.warn(
+            f"{directory} was begun with other versions ({'; '.join(differ)}), and may differ in "
+            "its last digits from a training that was not broken.",
+            stacklevel=4,
+        )
     if found is None and not before.get("unfinished", False):
         raise RunError(
             f"{directory} holds a training that has ended, and no state to go on from. Run.load "
@@ -276,7 +294,8 @@ def _load(directory: Path) -> Run:
     with _reading(directory / _MODEL):
         model = keras.saving.load_model(directory / _MODEL, compile=False)
     run = Run(model, history, facts["seconds"], facts["settings"], spec, directory)
-    found = None if run.finished else latest_checkpoint(directory / _STATES)
+    chosen = run.finished or run.seconds > 0  # by `fit`, at its end or when it was stopped
+    found = None if chosen else latest_checkpoint(directory / _STATES)
     with _reading(directory / _STATES):
         return run if found is None else _as_it_stands(run, found)
 
@@ -305,7 +324,8 @@ def _history(path: Path) -> pd.DataFrame:
 def _as_it_stands(run: Run, checkpoint: Checkpoint) -> Run:
     "An unfinished run with the weights of its best epoch so far, or the latest ones."
     arrays, facts = checkpoint.arrays, checkpoint.facts
-    kind, count = ("best", len(run.model.weights)) if "best 0" in arrays else ("model", None)
+    is_best = "best 0" in arrays and run.settings.get("checkpoint") != "last"
+    kind, count = ("best", len(run.model.weights)) if is_best else ("model", None)
     targets = run.model.weights if kind == "best" else run.model.variables
     for number, variable in enumerate(targets[:count]):
         variable.assign(arrays[f"{kind} {number}"])

@@ -10,7 +10,8 @@ import contextlib
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -55,7 +56,11 @@ def state_of(
         "validated": state.validated,
         "seconds": state.seconds,
         "stop": bool(training.model.stop_training),
-        "callbacks": [json.dumps(callback_state(each)) for each in training.callbacks],
+        "since": state.since,
+        "patient": state.patient,
+        "callbacks": {
+            name: json.dumps(callback_state(each)) for name, each in _named(training.callbacks)
+        },
     }
     return arrays, facts
 
@@ -68,6 +73,17 @@ _MEMORY = {  # what changes in callbacks of Keras; what they were asked for stay
     "TensorBoard": ("_global_train_batch", "_global_test_batch"),
     "TerminateOnNaN": (),
 }
+
+
+def _named(
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> Iterator[tuple[str, keras.callbacks.Callback]]:
+    "Callbacks by class and number, so that one more of another class disturbs none."
+    seen: Counter = Counter()
+    for callback in callbacks:
+        name = type(callback).__name__
+        yield f"{name} {seen[name]}", callback
+        seen[name] += 1
 
 
 def remembers(
@@ -124,7 +140,8 @@ def _state_from(checkpoint: Checkpoint) -> State:
     if trained is not None:
         trained = {name: trained[name] for name in facts["trained"]}
     best = [arrays[f"best {n}"] for n in range(sum(name.startswith("best ") for name in arrays))]
-    return State(checkpoint.step, rows, trained, facts["validated"], best, facts["seconds"])
+    numbers = {name: facts[name] for name in ("validated", "seconds", "since", "patient")}
+    return State(checkpoint.step, rows, trained, best=best, **numbers)
 
 # %% ../nbs/07f_states.ipynb #9d9e4cf0
 def begin(
@@ -135,22 +152,27 @@ def begin(
     ready(training)
     if checkpoint is None:
         return training
-    model = training.model  # its metrics get their variables with a first batch
-    model.test_on_batch(*next(iter(training.batches(max(checkpoint.step - 1, 0)))))
+    model = training.model
+    if sum(n.startswith("metrics ") for n in checkpoint.arrays) > len(model.metrics_variables):
+        model.test_on_batch(*next(iter(training.batches(max(checkpoint.step - 1, 0)))))
     training.state = _state_from(checkpoint)
     epoch = len(training.state.rows)
     if training.state.step > epoch * (training.steps or checkpoint.step):
         training.all.on_epoch_begin(epoch)
     _fill(training, checkpoint)
-    for callback, state in zip(training.callbacks, checkpoint.facts["callbacks"], strict=True):
-        _remind(callback, json.loads(state))
+    for name, callback in _named(training.callbacks):
+        _remind(callback, json.loads(checkpoint.facts["callbacks"].get(name, "null")))
     model.stop_training = checkpoint.facts["stop"]
     return training
 
 # %% ../nbs/07f_states.ipynb #e7c0deaa
+_OTHER_SCORES = ("loss:", "label_smoothing:", "monitor:", "catalog:")  # not to be compared
+
+
 def carry_on(
     training: Training,  # From `begin`
     checkpoint: Checkpoint,  # Of a training of the same network
+    changes: Sequence[str] = (),  # What is different, as `changes_between` says it
 ) -> None:
     "Take over weights and history, from the epoch on that was under way; not the optimizer."
     model, arrays = training.model, checkpoint.arrays
@@ -163,7 +185,9 @@ def carry_on(
     for number, variable in enumerate(model.variables):
         variable.assign(arrays[f"model {number}"])
     training.state = state = _state_from(checkpoint)
-    state.trained, state.validated = None, 0
+    state.trained, state.validated, state.patient = None, 0, len(state.rows)
+    if any(change.startswith(_OTHER_SCORES) for change in changes):
+        state.since, state.best = len(state.rows), []
     state.step = len(state.rows) * training.steps if training.steps else state.step
     model.optimizer.variables[0].assign(state.step)  # where the learning rate is
 

@@ -40,8 +40,9 @@ def linear(outputs=3, activation="softmax"):
 
 def quick(model, data, epochs=1, **options):
     "A training that says nothing, at a constant rate."
-    options = {"learning_rate": 0.1, "optimizer": "sgd", "schedule": "constant"} | options
-    return fit(model, data, epochs, progress="none", **options)
+    usual = {"learning_rate": 0.1, "optimizer": "sgd", "schedule": "constant"}
+    usual = usual if isinstance(options.get("optimizer", ""), str) else {}
+    return fit(model, data, epochs, progress="none", **usual | options)
 
 
 # Weights of classes
@@ -222,6 +223,19 @@ def test_smaller_batches_make_the_same_steps(capsys, most, batch, parts):
     assert f"{parts} times a step" in said and run.settings["accumulate"] == parts
     for ours, theirs in zip(run.model.get_weights(), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_smaller_batches_follow_the_same_schedule_and_averages():
+    whole = opened(batch_size=9, parts=(0.25, 0.0))
+    how = {"schedule": "one_cycle", "ema": 0.9, "checkpoint": "last"}
+    expected = quick(greedy(99), whole, 4, **how)
+    run = quick(greedy(5), whole, 4, **how)
+    assert run.settings["accumulate"] == 3
+    rates = [each.history["learning_rate"].to_numpy() for each in (run, expected)]
+    np.testing.assert_allclose(rates[0][:-1], rates[1][:-1], rtol=0.1)
+    assert max(rates[0][-1], rates[1][-1]) < 0.001 * max(rates[0])
+    for ours, theirs in zip(run.model.get_weights(), expected.model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=0.01)
 
 
 def test_a_training_in_smaller_batches_goes_on_in_them(tmp_path, capsys):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from trainee import EPOCHS
 
 KILLS = 20 if os.environ.get("IMGREC_SLOW") else 4
 TRAINEE = Path(__file__).with_name("trainee.py")
@@ -42,6 +43,8 @@ def unbroken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
     code, lines, errors = train(folder)
     assert code == 0 and lines[0].startswith("finished "), errors
+    *_, length, best = lines[1].split()
+    assert 1 < int(best) < int(length) < EPOCHS, "it stops early, and goes back to its best"
     return lines, folder
 
 
@@ -58,7 +61,7 @@ def to_the_end(folder, unbroken):
 def test_killed_at_any_moment_it_ends_with_the_same_weights(tmp_path, unbroken):
     lots, killed, ended = random.Random(os.getpid()), [], 0  # other moments in every run
     while len(killed) < KILLS:
-        folder, moment = tmp_path / str(ended), lots.randrange(1, 60)
+        folder, moment = tmp_path / str(ended), lots.randrange(1, 90)
         code, _, errors = train(folder, moment)
         assert code in (-signal.SIGKILL, 0), errors
         if code:
@@ -73,7 +76,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(tmp_path, unbroken):
 def test_ctrl_c_stops_after_the_batch_and_says_how_to_go_on(tmp_path, unbroken):
     code, lines, errors = train(tmp_path, 25, signal.SIGINT)
     assert code == 0, errors
-    assert "Stopped by hand in epoch 2 of 6" in lines[0] and "this directory" in lines[0]
+    assert f"in epoch 2 of {EPOCHS}" in lines[0] and "make the same call again" in lines[0]
     assert lines[1].startswith("stopped ")
     to_the_end(tmp_path, unbroken)
 

@@ -196,12 +196,24 @@ def test_what_was_lost_comes_back_with_the_next_call(splits, folder, trained):
 # Unfinished
 
 
-def test_an_unfinished_run_is_read_as_it_stands(splits, tmp_path):
-    stopped = train(splits, tmp_path, 9, callbacks=[PressCtrlC(10)], monitor="loss")
-    kept = Run.load(tmp_path)
-    assert not kept.finished and "not finished" in repr(kept) and len(kept.history) == 2
-    for ours, theirs in zip(kept.model.get_weights(), stopped.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+def as_if_killed(folder):
+    "What a kill leaves behind: `model.keras` as it was before the first step."
+    facts = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(facts | {"seconds": 0.0}))
+    linear().save(folder / "model.keras")
+
+
+@pytest.mark.parametrize("checkpoint", ["best", "last"])
+def test_an_unfinished_run_is_read_as_it_stands(splits, tmp_path, checkpoint):
+    how = {"monitor": "loss", "checkpoint": checkpoint}
+    stopped = train(splits, tmp_path, 9, callbacks=[PressCtrlC(10)], **how)
+    for after in (None, as_if_killed):
+        if after is not None:
+            after(tmp_path)
+        kept = Run.load(tmp_path)
+        assert not kept.finished and "not finished" in repr(kept) and len(kept.history) == 2
+        for ours, theirs in zip(kept.model.get_weights(), stopped.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
     for path in (tmp_path / "checkpoints").iterdir():
         path.write_bytes(b"rotten")
     with pytest.warns(UserWarning, match="is damaged"):
@@ -211,6 +223,7 @@ def test_an_unfinished_run_is_read_as_it_stands(splits, tmp_path):
 
 def test_a_state_of_another_network_is_named(splits, tmp_path):
     train(splits, tmp_path, 9, callbacks=[PressCtrlC(10)])
+    as_if_killed(tmp_path)
     wide = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(9)])
     wide.save(tmp_path / "model.keras")
     with pytest.raises(RunError, match="checkpoints cannot be read"):
@@ -331,6 +344,100 @@ def test_a_kill_before_the_first_step_leaves_a_folder_to_begin_in(splits, tmp_pa
     assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["run.json"]
     (tmp_path / "model.keras").write_bytes(b"half")
     assert train(splits, tmp_path).finished
+
+
+def test_a_kill_before_the_first_state_begins_with_the_same_weights(
+    splits, folder, tmp_path, monkeypatch
+):
+    def killed(*arguments):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("imgrec.train.run_epochs", killed)
+        with pytest.raises(SystemExit):
+            train(splits, tmp_path / "second")
+    other = linear()
+    other.set_weights([weight + 0.3 for weight in other.get_weights()])
+    run = train(splits, tmp_path / "second", model=other)
+    pd.testing.assert_frame_equal(run.history, Run.load(folder).history)
+
+
+def test_a_training_that_goes_on_shows_its_earlier_epochs(splits, tmp_path, capsys):
+    whole = {"progress": "log", "monitor": "loss"}
+    train(splits, tmp_path / "whole", 4, callbacks=[PressCtrlC(0)], **whole)
+    shown = [line for line in capsys.readouterr().out.splitlines() if "epoch 4/4" in line]
+    train(splits, tmp_path / "two", 4, callbacks=[PressCtrlC(10)], **whole)
+    train(splits, tmp_path / "two", 4, callbacks=[PressCtrlC(0)], **whole)
+    again = [line for line in capsys.readouterr().out.splitlines() if "epoch 4/4" in line]
+    best = [line.rpartition(", best ")[2] for line in (*shown, *again)]
+    assert len(best) == 2 and best[0] == best[1]
+
+
+def test_another_loss_begins_a_new_comparison(splits, tmp_path):
+    train(splits, tmp_path, 4)
+    how = {"if_exists": "continue", "label_smoothing": 0.5}  # every loss is higher now
+    run = train(splits, tmp_path, 7, **how)
+    assert len(run.history) == 7 and run.best_epoch > 4
+    assert run.history["val_loss"].min() == run.history["val_loss"].iloc[:4].min()
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.5)
+    run.model.compile(loss=loss)
+    found = run.model.evaluate(splits.valid, verbose=0, return_dict=True)["loss"]
+    assert found == pytest.approx(run.history["val_loss"][run.best_epoch], rel=1e-4)
+    assert Run.load(tmp_path).best_epoch == run.best_epoch
+
+
+def test_patience_begins_anew_with_what_is_changed(splits, tmp_path):
+    train(splits, tmp_path, 4)
+    how = {"if_exists": "continue", "learning_rate": 1e-9, "schedule": "constant"}
+    run = train(splits, tmp_path, 20, early_stopping=3, **how)
+    assert len(run.history) >= 4 + 3
+
+
+def test_tensorboard_may_join_later(splits, tmp_path):
+    pytest.importorskip("tensorboard")
+    train(splits, tmp_path / "run", 3, callbacks=[PressCtrlC(6)])
+    logs = {"tensorboard": tmp_path / "logs"}
+    run = train(splits, tmp_path / "run", 3, callbacks=[PressCtrlC(0)], **logs)
+    assert run.finished and any((tmp_path / "logs").rglob("events*"))
+
+
+def test_other_versions_are_said(splits, tmp_path):
+    train(splits, tmp_path, 3, callbacks=[PressCtrlC(6)])
+    facts = json.loads((tmp_path / "run.json").read_text())
+    facts["settings"]["versions"]["keras"] = "3.0"
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    with pytest.warns(UserWarning, match="other versions .keras: '3.0' became"):
+        train(splits, tmp_path, 3, callbacks=[PressCtrlC(0)])
+
+
+def test_other_arrays_are_another_training(tmp_path):
+    train([(PICTURES, LABELS)], tmp_path)
+    assert train([(PICTURES.copy(), LABELS)], tmp_path).finished
+    with pytest.raises(RunError, match=r"catalog: 'arrays [0-9a-f]+' became 'arrays"):
+        train([(PICTURES, (LABELS + 1) % 3)], tmp_path)
+
+
+def test_new_replaces_what_cannot_be_read(splits, folder):
+    (folder / "run.json").write_text("{")
+    assert train(splits, folder, if_exists="new").finished
+
+
+def test_states_are_kept_at_least_every_thirty_seconds(splits, tmp_path, monkeypatch):
+    clock, kept = [0.0], []
+
+    def slow_disk(folder, step, arrays, facts):
+        kept.append(clock[0])
+        clock[0] += 2.0  # it takes long, so it is done less often
+
+    class Tick(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            clock[0] += 1.5
+
+    monkeypatch.setattr("imgrec.runs.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("imgrec.runs.write_checkpoint", slow_disk)
+    train(splits, tmp_path, 20, callbacks=[Tick()])
+    gaps = np.diff(kept)
+    assert len(kept) >= 4 and gaps.max() <= 30 and gaps[1:-1].min() > 10
 
 
 def test_a_file_where_the_folder_should_be(splits, tmp_path):

@@ -22,7 +22,7 @@ def rates(schedule, steps):
     st.floats(1e-6, 10),
     st.integers(1, 200),
     st.floats(0, 0.95),
-    st.floats(1e-3, 1),
+    st.floats(1e-3, 0.9),
     st.floats(0, 1),
 )
 def test_a_cycle_rises_to_its_top_falls_and_stays(highest, steps, rising, first, last):

@@ -12,7 +12,8 @@ import tensorflow as tf
 from oddities import write_folder
 
 from imgrec.catalog import Catalog
-from imgrec.compiling import check_fit, compile_model
+from imgrec.checks import check_fit
+from imgrec.compiling import compile_model
 from imgrec.core import DataError, ModelError, OptionError, SpecError
 from imgrec.data import from_datasets, load
 from imgrec.progress import Progress, duration, metrics_line, progress_callback
@@ -43,7 +44,8 @@ def linear(outputs=3, activation="softmax", shape=(6, 6, 1)):
 
 def quick(model, data, epochs=2, **options):
     "A training that says nothing."
-    return fit(model, data, epochs, progress="none", **({"learning_rate": 0.02} | options))
+    usual = {"learning_rate": 0.02} if isinstance(options.get("optimizer", ""), str) else {}
+    return fit(model, data, epochs, progress="none", **usual | options)
 
 
 class Interrupt(keras.callbacks.Callback):
@@ -102,6 +104,77 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(splits):
     pd.testing.assert_frame_equal(first, second, rtol=1e-4)
     other = quick(linear(), load(splits.catalog, batch_size=6, seed=1, augment="none"), epochs=1)
     assert abs(other.history["loss"] - first["loss"]).max() > 1e-4
+
+
+def forgetful():
+    "A network with dropout."
+    keras.utils.set_random_seed(0)
+    parts = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dropout(0.5)]
+    last = keras.layers.Dense(3, activation="softmax")
+    return keras.Sequential([keras.Input((6, 6, 1)), *parts, last])
+
+
+def test_dropout_follows_the_seed_whatever_was_drawn_before(splits):
+    histories = []
+    for seed in (0, 0, 1):
+        model = forgetful()
+        model(PICTURES[:3].astype("float32"), training=True)
+        histories.append(quick(model, splits, epochs=1, seed=seed).history)
+    first, second, other = histories
+    pd.testing.assert_frame_equal(first, second, rtol=1e-4)
+    assert abs(other["loss"] - first["loss"]).max() > 1e-4
+
+
+def test_the_order_of_arrays_follows_the_seed():
+    data = [(PICTURES, LABELS)]
+    first, second = (quick(linear(), data, epochs=1, seed=5).history for _ in range(2))
+    pd.testing.assert_frame_equal(first, second, rtol=1e-4)
+    other = quick(linear(), data, epochs=1, seed=6).history
+    assert abs(other["loss"] - first["loss"]).max() > 1e-5
+
+
+def test_the_first_layer_moves_less_if_asked(splits):
+    def deep():
+        keras.utils.set_random_seed(0)
+        parts = [keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.Dense(4)]
+        last = keras.layers.Dense(3, activation="softmax")
+        return keras.Sequential(
+            [keras.Input((6, 6, 1)), keras.layers.Rescaling(1 / 255), *parts, last]
+        )
+
+    moved = []
+    for lowest in (1.0, 1e-3):
+        model = deep()
+        before = model.get_weights()
+        how = {"optimizer": "sgd", "schedule": "constant", "checkpoint": "last"}
+        quick(model, splits, 1, lowest=lowest, **how)
+        pairs = zip(before, model.get_weights(), strict=True)
+        moved.append([np.abs(new - old).sum() for old, new in pairs])
+    assert moved[1][0] < 0.05 * moved[0][0]
+    assert moved[1][-2] > 0.5 * moved[0][-2]
+
+
+# What one step finds
+
+
+def test_a_step_finds_logits_and_unsuited_metrics_before_anything_is_written(splits, tmp_path):
+    place = tmp_path / "run"
+    with pytest.raises(ModelError, match=r"no probabilities\. Let it end in softmax"):
+        quick(linear(activation=None), splits, directory=place)
+    wide = keras.metrics.AUC(num_labels=5, multi_label=True)
+    with pytest.raises(ModelError, match="do not suit its loss and metrics"):
+        quick(linear(), splits, metrics=[wide], directory=place)
+    assert not list(place.glob("[!.]*")), "nothing was begun"
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    assert quick(linear(activation=None), splits, 1, loss=loss).finished
+
+
+def test_a_yes_or_no_network_without_its_sigmoid_is_found():
+    pair = [(PICTURES[LABELS < 2], LABELS[LABELS < 2][:, None])]
+    model = linear(1, None)
+    model.layers[-1].kernel.assign(-np.ones((36, 1)))
+    with pytest.raises(ModelError, match="Let it end in sigmoid"):
+        quick(model, pair)
 
 
 def test_every_epoch_sees_every_picture_once(splits):
@@ -281,7 +354,14 @@ def test_yes_or_no_labels_in_one_column_say_how_they_are_meant():
         ({"label_smoothing": 1}, "from 0 to below 1"),
         ({"class_weights": "even"}, "'balanced' or a dict"),
         ({"class_weights": {"darc": 2}}, "Did you mean 'dark'"),
-        ({"optimizer": keras.optimizers.Adam(), "ema": 0.9}, "give them to yours"),
+        ({"optimizer": keras.optimizers.Adam(), "ema": 0.9}, "yours has its own"),
+        (
+            {"optimizer": keras.optimizers.Adam(), "learning_rate": 0.1},
+            "learning_rate is about an optimizer by name",
+        ),
+        ({"seed": None, "deterministic": True}, "needs a seed"),
+        ({"lowest": 0}, r"lowest is a share in \(0, 1\]"),
+        ({"monitor": "val_auc"}, "Unknown monitor 'val_auc'"),
         ({"loss": "mse", "label_smoothing": 0.1}, "belongs to the loss"),
     ],
 )

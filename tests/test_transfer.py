@@ -1,22 +1,25 @@
 """Features are what the network says, and a classifier on them is trained once."""
 
+import json
 import pickle
 import signal
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from interrupting import PressCtrlC
 
 from imgrec import cache
 from imgrec.catalog import Catalog
-from imgrec.core import ModelError, OptionError, RunError
+from imgrec.core import DataError, ModelError, OptionError, RunError
 from imgrec.data import from_datasets, load
 from imgrec.facts import architecture
 from imgrec.features import batch_runner, features_of
 from imgrec.runs import Run
+from imgrec.schedules import by_depth
 from imgrec.sizes import any_size, growing, sizes_of_epochs
-from imgrec.transfer import by_depth, fine_tune, head_on
+from imgrec.transfer import fine_tune, head_on
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(90) % 3
@@ -155,6 +158,10 @@ def test_a_share_of_the_rate_by_depth(splits):
         ({"epochs": -1}, OptionError, "epochs must be a whole number from 0"),
         ({"head_epochs": 0}, OptionError, "head_epochs must be a whole number from 1"),
         ({"if_exists": "new"}, OptionError, "if_exists is about a directory"),
+        ({"if_exists": "continue", "directory": "x"}, OptionError, "Unknown if_exists"),
+        ({"dropout": 2}, OptionError, r"dropout one in \[0, 1\), received 0.01 and 2"),
+        ({"ema": 1}, OptionError, "ema is a share"),
+        ({"class_weights": "even"}, OptionError, "'balanced' or a dict"),
         ({"copies": -1}, OptionError, "copies must be from 0"),
         ({"epochs": 1, "lowest": 0}, OptionError, "lowest is a share"),
         ({"monitor": "val_wobble"}, OptionError, "val_wobble"),
@@ -310,3 +317,135 @@ def test_the_best_epoch_of_the_head_is_told(splits, capsys):
     run = fine_tune(small(), splits, epochs=0, head_epochs=4)
     best = run.history["val_loss"].idxmin()
     assert f"of 4 is {best}: loss" in capsys.readouterr().out
+
+
+# ---- broken off
+
+
+def test_a_word_that_is_misspelt_destroys_nothing(splits, tmp_path):
+    how = {"epochs": 0, "directory": tmp_path, "progress": "none"}
+    fine_tune(small(), splits, **how)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(OptionError, match=r"Unknown if_exists 'newer'\. Did you mean 'new'"):
+        fine_tune(small(), splits, lowest=0.5, if_exists="newer", **how)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert fine_tune(small(), splits, lowest=0.5, if_exists="new", **how).finished
+
+
+def test_the_head_goes_on_where_it_was_killed(splits, tmp_path, monkeypatch):
+    from imgrec import loop
+
+    monkeypatch.setattr("imgrec.runs._EVERY", 0.0)
+    how = {"epochs": 0, "head_epochs": 6, "progress": "none"}
+    expected = fine_tune(small(), splits, **how)
+    known, epochs = loop._end_epoch, []
+
+    def killed(*these):
+        epochs.append(len(epochs))
+        if len(epochs) == 4:
+            raise SystemExit
+        return known(*these)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(loop, "_end_epoch", killed)
+        fine_tune(small(), splits, directory=tmp_path / "run", **how)
+    epochs.clear()
+
+    def counted(*these):
+        epochs.append(len(epochs))
+        return known(*these)
+
+    monkeypatch.setattr(loop, "_end_epoch", counted)
+    run = fine_tune(small(), splits, directory=tmp_path / "run", **how)
+    assert len(epochs) == 3, "three epochs were there"
+    for ours, theirs in zip(run.model.get_weights(), expected.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_features_that_are_there_are_not_computed_again(splits, monkeypatch):
+    from imgrec import features
+
+    monkeypatch.setattr(features, "_BLOCK", 7)
+    expected, known = small().predict(PICTURES.astype("float32"), verbose=0), []
+
+    def counting(model, pictures, example):
+        def run(batch):
+            known.append(len(batch))
+            if len(known) == 3 and interrupted:
+                raise KeyboardInterrupt
+            return model.predict(batch, verbose=0)
+
+        return run
+
+    monkeypatch.setattr(features, "batch_runner", counting)
+    interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        features_of(small(), splits, "train")
+    known.clear()
+    interrupted = False
+    found = features_of(small(), splits, "train")
+    assert len(known) < -(-len(found.features) // 7), "some blocks were there"
+    rows = splits.catalog.table.index[splits.catalog.table["split"] == "train"]
+    np.testing.assert_allclose(found.features, expected[rows], rtol=1e-4, atol=1e-5)
+
+
+def test_ctrl_c_while_features_are_computed_says_what_is_kept(splits, monkeypatch, capsys):
+    def interrupted(*these):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("imgrec.transfer.features_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(small(), splits, 0, progress="none")
+    assert "The same call goes on with the features that are there." in capsys.readouterr().out
+
+
+def test_a_kill_between_two_files_leaves_a_folder_to_go_on_in(splits, tmp_path):
+    how = {"epochs": 1, "directory": tmp_path, "progress": "none"}
+    first = fine_tune(small(), splits, **how)
+    facts = json.loads((tmp_path / "run.json").read_text())
+    facts["settings"]["unfinished"] = True
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    (tmp_path / "model.keras").unlink()
+    again = fine_tune(small(), splits, **how)
+    assert again.finished
+    np.testing.assert_array_equal(first.history["loss"], again.history["loss"])
+
+
+def test_weights_in_batches_are_not_lost_in_silence(splits):
+    weighted = splits.train.map(lambda x, y: (x, y, x[:, 0, 0, 0]))
+    with pytest.raises(DataError, match="have no features: the weights would be lost"):
+        fine_tune(small(), from_datasets(weighted, splits.valid), 0, progress="none")
+
+
+class GreedyInTraining(keras.layers.Layer):
+    "Has no room for more than so many pictures, when it is trained."
+
+    def call(self, x, training=False):
+        if not training:
+            return x
+
+        def look(x):
+            if len(x) > 4:
+                raise MemoryError("TensorFlow makes a ResourceExhaustedError of it")
+            return x
+
+        kept = tf.numpy_function(look, [x], x.dtype)
+        kept.set_shape(x.shape)
+        return x + 0 * tf.stop_gradient(kept)
+
+
+def test_the_whole_network_is_trained_in_smaller_batches_if_need_be(splits, capsys):
+    inputs = keras.Input((12, 12, 3))
+    x = keras.layers.Conv2D(5, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(inputs))
+    x = keras.layers.GlobalAveragePooling2D()(GreedyInTraining()(x))
+    run = fine_tune(keras.Model(inputs, x, name="greedy"), splits, 1, progress="none")
+    assert "does not fit in memory. Trying" in capsys.readouterr().out
+    assert run.finished and run.history["phase"].iloc[-1] == 2
+
+
+def test_where_there_is_a_gpu_nothing_is_converted(splits, monkeypatch):
+    monkeypatch.setattr("imgrec.features.tf.config.list_logical_devices", lambda kind: [kind])
+    monkeypatch.setattr("imgrec.features._converted", lambda *these: pytest.fail("converted"))
+    run = batch_runner(small(), 10_000, PICTURES[:2].astype("float32"))
+    expected = small().predict(PICTURES[:5].astype("float32"), verbose=0)
+    np.testing.assert_allclose(run(PICTURES[:5].astype("float32")), expected, rtol=1e-4)
