@@ -168,6 +168,10 @@ def _open(asked: SimpleNamespace, training: Training, settings: dict) -> Folder 
     elif found is not None:
         at = "finished" if training.over else f"epoch {len(training.state.rows) + 1} is next"
         _say(asked, f"{place} holds this training ({at} of {asked.epochs}). It goes on there.")
+    if found is None and asked.splits.catalog is None:
+        _say(
+            asked, "These are datasets of your own: should it stop, it goes on from an epoch's end."
+        )
     if isinstance(shown := training.callbacks[-1], Progress):
         shown.rows.extend(training.state.rows)
     folder.start(asked.model, training, fresh=found is None)
@@ -233,6 +237,11 @@ def _trained(asked: SimpleNamespace) -> Run:
     return run
 
 # %% ../nbs/08_train.ipynb #6d84b1d3
+def _pictures(splits: Splits) -> int:
+    "How many are trained on, at most."
+    return 0 if splits.catalog is None else int((splits.catalog.table["split"] == "train").sum())
+
+
 def _use_less(asked: SimpleNamespace, error: Exception) -> None:
     "Take a smaller part of each batch, several to a step; a `ModelError` where that cannot be."
     size, now = asked.splits.settings.get("batch_size", 0), asked.accumulate
@@ -240,7 +249,8 @@ def _use_less(asked: SimpleNamespace, error: Exception) -> None:
     parts = next((n for n in more if size % n == 0), 2 * now)  # the whole, if it can
     own = not isinstance(asked.optimizer, str)
     begun = asked.training is None or bool(asked.training.state.rows)
-    if size < parts or own or begun or (asked.opened and asked.opened[1] is not None):
+    begun = begun or (asked.opened is not None and asked.opened[1] is not None)
+    if size < parts or size > _pictures(asked.splits) or own or begun:
         batch = f"A batch of {many(size // now, 'picture')}" if size else "A batch"
         raise ModelError(
             f"{batch} does not fit in memory with {asked.model.name}. Load smaller pictures or "

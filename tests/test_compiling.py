@@ -261,6 +261,8 @@ def test_what_cannot_be_made_smaller_says_so(tmp_path):
         quick(greedy(0), splits)
     with pytest.raises(ModelError, match="A batch of 4 pictures does not fit"):
         quick(greedy(2), splits, optimizer=keras.optimizers.SGD(0.1))
+    with pytest.raises(ModelError, match="A batch of 99 pictures does not fit"):
+        quick(greedy(2), opened(batch_size=99))  # whose parts would be as large as the set
     own = from_datasets((PICTURES, LABELS))
     with pytest.raises(ModelError, match=r"^A batch does not fit in memory with greedy"):
         quick(greedy(2), own)

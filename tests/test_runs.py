@@ -507,7 +507,8 @@ def test_the_same_cell_run_again_goes_on_though_keras_counts_its_models(splits, 
 
 def test_arrays_go_on_from_the_last_epoch_that_ended(tmp_path, capsys):
     data = ((PICTURES, LABELS), (PICTURES, LABELS))
-    stopped = train(data, tmp_path, 4, callbacks=[PressCtrlC(5)])
+    stopped = train(data, tmp_path, 4, callbacks=[PressCtrlC(5)], progress="log")
+    assert "it goes on from an epoch's end" in capsys.readouterr().out
     assert len(stopped.history) == 2, "two batches an epoch"
     assert len(Run.load(tmp_path).history) == 2
     run = train(data, tmp_path, 4, callbacks=[PressCtrlC(0)])
