@@ -8,7 +8,6 @@ __all__ = ['Receipt', 'to_litert', 'litert_runner', 'compare']
 # %% ../nbs/08c_litert.ipynb #a5d2fb2a
 import logging
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -66,22 +65,19 @@ def to_litert(
     model: Any,  # A Keras model
 ) -> bytes:  # What belongs into a `.tflite` file
     "Convert a model to LiteRT with weights in 32 bit; a `ClassifierError` where it cannot be."
-    import keras
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
     signature = [tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)]
-    archive.add_endpoint("serve", lambda pixels: model(pixels, training=False), signature)
-    with tempfile.TemporaryDirectory() as folder:
+    function = tf.function(lambda pixels: model(pixels, training=False), signature)
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module())
+    try:
         with _silent(tf.get_logger()):
-            archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        try:
             return converter.convert()
-        except Exception as error:  # the converter has no type of its own for it
-            reason = str(error).strip().partition("\n")[0][:300]
-            raise ClassifierError(f"{model.name} cannot be written as LiteRT: {reason}") from error
+    except Exception as error:  # the converter has no type of its own for it
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise ClassifierError(f"{model.name} cannot be written as LiteRT: {reason}") from error
 
 # %% ../nbs/08c_litert.ipynb #baf185c8
 def litert_runner(

@@ -73,7 +73,7 @@ class ModelEntry:
 
     builder: Callable[..., keras.Model]  # `builder(spec, **options)`
     about: str  # What it is for
-    source: str = ""  # Where it comes from
+    paper: str = ""  # Where it was published; empty: here
     kinds: Mapping[str, OptionKind] = field(default_factory=dict)  # Of its options
 
 # %% ../nbs/07_models.ipynb #d6b54680
@@ -96,8 +96,8 @@ _ROWS = (
     ),
 )
 MODELS = {
-    builder.__name__: ModelEntry(builder, about, source, OPTION_KINDS)
-    for builder, about, source in _ROWS
+    builder.__name__: ModelEntry(builder, about, paper, OPTION_KINDS)
+    for builder, about, paper in _ROWS
 }
 
 # %% ../nbs/07_models.ipynb #68a05686
@@ -155,7 +155,7 @@ def model_table(
             "megabytes": round(4 * model.count_params() / 1e6, 1),
             "multiply_adds": multiply_adds(model),
             "about": entry.about,
-            "source": entry.source,
+            "paper": entry.paper,
             "options": ", ".join(f"{key}={value}" for key, value in model_options(name).items()),
         }
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -86,7 +86,7 @@ def _describe(run: Run) -> str:
 
 # %% ../nbs/07h_runs.ipynb #9d1de267
 _RUN, _MODEL, _HISTORY, _STATES = "run.json", "model.keras", "history.csv", "checkpoints"
-_EVERY = 10.0  # Seconds between two states, where writing one is quick
+_EVERY, _AT_MOST = 10.0, 25.0  # Seconds between two states: writing one is quick, or slow
 
 # %% ../nbs/07h_runs.ipynb #82acff56
 def history_table(
@@ -195,7 +195,7 @@ def _keep(folder: Folder, training: Training, last: bool) -> None:
         if due and _sound_so_far(training):
             write_checkpoint(folder.path / _STATES, training.state.step, *state_of(training))
             folder.written = time.monotonic()
-            folder.every = min(25.0, 30 * (folder.written - now))
+            folder.every = min(_AT_MOST, 30 * (folder.written - now))
     except OSError as error:
         raise _refused(folder, f"step {training.state.step}", error) from error
 

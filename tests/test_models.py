@@ -176,7 +176,7 @@ def test_the_table_counts_what_the_builders_build():
         assert row["multiply_adds"] == multiply_adds(model) > 0
         assert row["megabytes"] == round(4 * model.count_params() / 1e6, 1)
         assert all(option in row["options"] for option in model_options(name))
-        assert row["about"] and (row["source"].startswith("https://") or not row["source"])
+        assert row["about"] and (row["paper"].startswith("https://") or not row["paper"])
 
 
 def test_dropout_hides_in_training_only():

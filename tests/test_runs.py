@@ -518,6 +518,7 @@ def test_arrays_go_on_from_the_last_epoch_that_ended(tmp_path, capsys):
 
 def test_a_state_of_a_loss_that_is_no_number_is_not_kept(splits, tmp_path, monkeypatch):
     monkeypatch.setattr("imgrec.runs._EVERY", 0.0)
+    monkeypatch.setattr("imgrec.runs._AT_MOST", 0.0)
 
     class Explosion(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
