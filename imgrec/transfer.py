@@ -208,7 +208,8 @@ def _together(asked: SimpleNamespace, model: keras.Model, training: Training) ->
             heights += sizes_of_epochs(asked.sizes, asked.epochs)
             rows = [{**row, "image_size": n} for row, n in zip(rows, heights, strict=False)]
         seconds, ended = seconds + later.seconds, later.finished
-        if best_epoch(rows, asked.monitor) <= len(training.state.rows):
+        of_head = len(training.state.rows)
+        if asked.monitor.startswith("val_") and best_epoch(rows, asked.monitor) <= of_head:
             model.set_weights(before)
     settings = _settings(asked, model) | {"unfinished": not ended}
     place = None if asked.directory is None else Path(asked.directory)

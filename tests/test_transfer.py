@@ -3,6 +3,7 @@
 import json
 import pickle
 import signal
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -450,3 +451,19 @@ def test_where_there_is_a_gpu_nothing_is_converted(splits, monkeypatch):
     run = batch_runner(small(), 10_000, PICTURES[:2].astype("float32"))
     expected = small().predict(PICTURES[:5].astype("float32"), verbose=0)
     np.testing.assert_allclose(run(PICTURES[:5].astype("float32")), expected, rtol=1e-4)
+
+
+def test_without_validation_pictures_the_whole_network_is_kept(splits, monkeypatch):
+    from imgrec import transfer
+
+    alone, known, found = replace(splits, valid=None), transfer._train_all, []
+
+    def with_high_losses(asked, model):  # as on pictures that are varied a lot
+        run = known(asked, model)
+        found.append(model.get_weights())
+        return replace(run, history=run.history.assign(loss=1e3))
+
+    monkeypatch.setattr(transfer, "_train_all", with_high_losses)
+    run = fine_tune(small(), alone, epochs=1, head_epochs=2, progress="none")
+    for ours, theirs in zip(run.model.get_weights(), found[0], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
