@@ -200,6 +200,7 @@ def _together(asked: SimpleNamespace, model: keras.Model, training: Training) ->
     "Both phases as one run."
     rows: list[Any] = [{**row, "phase": 1} for row in training.state.rows]
     seconds, before, ended = training.state.seconds, model.get_weights(), not asked.stopped
+    since = 0  # epochs that do not compete
     if asked.epochs and not asked.stopped:
         later = _train_all(asked, model)
         rows += [{**row, "phase": 2} for row in later.history.to_dict("records")]
@@ -208,10 +209,11 @@ def _together(asked: SimpleNamespace, model: keras.Model, training: Training) ->
             heights += sizes_of_epochs(asked.sizes, asked.epochs)
             rows = [{**row, "image_size": n} for row, n in zip(rows, heights, strict=False)]
         seconds, ended = seconds + later.seconds, later.finished
-        of_head = len(training.state.rows)
-        if asked.monitor.startswith("val_") and best_epoch(rows, asked.monitor) <= of_head:
+        if not asked.monitor.startswith("val_"):
+            since = len(training.state.rows)
+        elif best_epoch(rows, asked.monitor) <= len(training.state.rows):
             model.set_weights(before)
-    settings = _settings(asked, model) | {"unfinished": not ended}
+    settings = _settings(asked, model) | {"unfinished": not ended, "since": since}
     place = None if asked.directory is None else Path(asked.directory)
     return Run(model, history_table(rows), seconds, settings, asked.splits.spec, place)
 

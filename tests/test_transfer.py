@@ -465,5 +465,6 @@ def test_without_validation_pictures_the_whole_network_is_kept(splits, monkeypat
 
     monkeypatch.setattr(transfer, "_train_all", with_high_losses)
     run = fine_tune(small(), alone, epochs=1, head_epochs=2, progress="none")
+    assert run.best_epoch == 3, "the run and its model tell of one epoch"
     for ours, theirs in zip(run.model.get_weights(), found[0], strict=True):
         np.testing.assert_array_equal(ours, theirs)
