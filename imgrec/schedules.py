@@ -61,10 +61,10 @@ def _check_cycle(cycle: OneCycle) -> None:
 
 def _cycle(cycle: OneCycle, step: Any) -> Any:
     "The rate of a step as a share of the highest."
-    up = max(cycle.rising * cycle.steps, 1e-9)
+    up = cycle.rising * cycle.steps
     there = ops.minimum(step, cycle.steps)
     falling = (there - up) / max(cycle.steps - up, 1e-9)
-    turn = ops.where(there < up, 1 - there / up, falling)  # 0 at the top, 1 at both ends
+    turn = ops.where(there < up, 1 - there / max(up, 1e-9), falling)  # 0 at the top, 1 at both ends
     end = ops.where(there < up, cycle.first, cycle.last)
     return end + (1 - end) * (1 + ops.cos(math.pi * turn)) / 2
 
