@@ -59,6 +59,7 @@ class Progress(keras.callbacks.Callback):
         self.epochs, self.steps, self.draw, self.monitor = epochs, steps, draw, monitor
         self.epoch, self.line = 0, ""
         self.rows: list[dict[str, float]] = []
+        self.since = 0  # Rows before it were scored otherwise and are never the best
         self.first: float | None = None  # Share that was done when it began here
         self.started = self.drawn = time.monotonic()
 
@@ -85,8 +86,9 @@ class Progress(keras.callbacks.Callback):
         self.line = metrics_line(logs)
         if "learning_rate" in logs:
             self.line += f", rate {logs['learning_rate']:.2g}"
-        if self.monitor is not None and (best := best_epoch(self.rows, self.monitor)):
-            self.line += f", best {best + epoch + 1 - len(self.rows)}"
+        rows = self.rows[self.since :]
+        if self.monitor is not None and (best := best_epoch(rows, self.monitor)):
+            self.line += f", best {best + epoch + 1 - len(rows)}"
         self._show((epoch + 1) / self.epochs, "epoch end")
 
     def on_train_end(self, logs: dict | None = None) -> None:

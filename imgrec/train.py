@@ -174,6 +174,7 @@ def _open(asked: SimpleNamespace, training: Training, settings: dict) -> Folder 
         )
     if isinstance(shown := training.callbacks[-1], Progress):
         shown.rows.extend(training.state.rows)
+        shown.since = training.state.since
     folder.start(asked.model, training, fresh=found is None)
     return folder
 

@@ -373,11 +373,13 @@ def test_a_training_that_goes_on_shows_its_earlier_epochs(splits, tmp_path, caps
     assert len(best) == 2 and best[0] == best[1]
 
 
-def test_another_loss_begins_a_new_comparison(splits, tmp_path):
+def test_another_loss_begins_a_new_comparison(splits, tmp_path, capsys):
     train(splits, tmp_path, 4)
     how = {"if_exists": "continue", "label_smoothing": 0.5}  # every loss is higher now
-    run = train(splits, tmp_path, 7, **how)
+    run = train(splits, tmp_path, 7, progress="log", **how)
     assert len(run.history) == 7 and run.best_epoch > 4
+    lines = [line for line in capsys.readouterr().out.splitlines() if "epoch 7/7" in line]
+    assert lines[-1].endswith(f", best {run.best_epoch}")
     assert run.history["val_loss"].min() == run.history["val_loss"].iloc[:4].min()
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.5)
     run.model.compile(loss=loss)
