@@ -75,6 +75,8 @@ def measurable(chosen: list[Path]) -> list[Path]:
     copies.mkdir(exist_ok=True)
     print("IMGREC_DATA is not set: benchmarks use the small sets that come with the packages, in")
     print("_bench/. For MNIST or your photos, set it to their folder (see nbs/03_datasets.ipynb).")
+    for module in BENCHMARKS.glob("*.py"):  # what pages share
+        shutil.copy(module, copies)
     return [Path(shutil.copy(page, copies)) for page in chosen]
 
 

@@ -41,6 +41,4 @@ def summary(
             "epochs": round(of["epochs"].mean()),
             "seconds": round(of["seconds"].mean()),
         }
-        if "AUC" in of and of["AUC"].notna().all():
-            told[str(name).rpartition(": ")[2]]["AUC"] = f"{of['AUC'].mean() / 100:.3f}"
     return pd.DataFrame.from_dict(told, orient="index").rename_axis(f"n={score.n}")
