@@ -74,22 +74,32 @@ def write_checkpoint(
     step: int,  # Training steps that are done
     arrays: Mapping[str, np.ndarray],  # By name
     facts: Mapping[str, Any],  # JSON values
+    alone: bool = False,  # Whether the others go, whatever their steps: they lead elsewhere
 ) -> Path:  # The file
     "Keep a state, and the one before it; an `OSError` where the disk refuses, with both as before."
     path = Path(folder, f"step-{step:010}.checkpoint")
     write_atomic(path, _encoded(Checkpoint(step, dict(arrays), dict(facts))))
-    for old in _files(path.parent)[2:]:
+    others = [old for old in _files(path.parent) if old != path]
+    for old in others if alone else others[1:]:
         old.unlink(missing_ok=True)
     return path
 
-
+# %% ../nbs/07b_checkpoints.ipynb #1a3acd1d
 def latest_checkpoint(
     folder: str | Path,  # May be missing
+    aside: bool = False,  # Whether damaged ones are renamed, so that they take no whole one's place
 ) -> Checkpoint | None:  # None where there is none
     "The newest state that is whole; a warning for each damaged one, which is passed over."
+    found, damaged = None, []
     for path in _files(Path(folder)):
         try:
-            return _decoded(path.read_bytes())
+            found = _decoded(path.read_bytes())
+            break
         except (ValueError, KeyError, OSError) as error:
-            warnings.warn(f"{path} is damaged: {error}. The one before it is used.", stacklevel=2)
-    return None
+            damaged.append((path, error))
+    instead = "The one before it is used." if found else "No state before it is whole."
+    for path, reason in damaged:
+        warnings.warn(f"{path} is damaged: {reason}. {instead}", stacklevel=2)
+        if aside:
+            path.replace(path.with_suffix(".damaged"))
+    return found

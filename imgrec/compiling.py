@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from .core import ImageSpec, OptionError, unknown
 from .data import Splits
+from .pipelines import check_labels
 from .schedules import by_depth
 
 # %% ../nbs/07d_compiling.ipynb #3ecefcec
@@ -132,7 +133,7 @@ def compile_model(
     metrics: Sequence | None = None,  # Keras metrics; default: those for the labels
     *,
     label_smoothing: float = 0.0,  # Share of a label that goes to all classes alike, in [0, 1)
-    weight_decay: float | None = None,  # Share of a kernel taken away per learning rate and step
+    weight_decay: float | None = None,  # Times the rate: share of a kernel that a step takes away
     ema: float | None = None,  # Share of the averaged weights that each step keeps, such as 0.99
     accumulate: int = 1,  # Batches whose gradients make one step
     lowest: float = 1.0,  # Rate of the first layer, as a share of that of the last, in (0, 1]
@@ -180,6 +181,7 @@ def _counts(splits: Splits) -> np.ndarray:
         return np.array([found.get(name, 0) for name in splits.spec.class_names])
     counts = np.zeros(splits.spec.classes)
     for _, labels, *_ in splits.train.as_numpy_iterator():
+        check_labels(tf.convert_to_tensor(labels), splits.spec)
         if splits.spec.label_mode == "categorical":
             counts += labels.sum(axis=0)
         else:

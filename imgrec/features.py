@@ -30,7 +30,7 @@ from imgrec.core import (
     write_atomic,
 )
 from .data import Splits
-from .facts import architecture, data_facts, versions
+from .facts import architecture, data_facts, versions, weights_digest
 from .litert import litert_runner, to_litert
 
 # %% ../nbs/08d_features.ipynb #a4ba399b
@@ -66,19 +66,11 @@ def _by_litert(content: bytes) -> Callable[[np.ndarray], np.ndarray]:
     return run
 
 # %% ../nbs/08d_features.ipynb #c75c581a
-def _weights_digest(model: keras.Model) -> str:
-    "A digest of all weights."
-    whole = hashlib.sha256()
-    for weight in model.get_weights():
-        whole.update(np.ascontiguousarray(weight).tobytes())
-    return whole.hexdigest()
-
-
-def _converted(model: keras.Model, pictures: int) -> bytes | None:
+def _converted(model: keras.Model, pictures: int, shape: tuple) -> bytes | None:
     "A network as LiteRT, converted once; None where it cannot be, or is not worth it."
     if find_spec("ai_edge_litert") is None:
         return None
-    facts = [architecture(model), _weights_digest(model), versions()]
+    facts = [architecture(model), weights_digest(model), list(shape), versions()]
     name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
     path = cache_folder() / "litert" / f"{name}.tflite"
     if path.is_file():
@@ -86,7 +78,7 @@ def _converted(model: keras.Model, pictures: int) -> bytes | None:
     if pictures < _WORTH_IT:
         return None
     try:
-        return write_atomic(path, to_litert(model)).read_bytes()
+        return write_atomic(path, to_litert(model, shape)).read_bytes()
     except ClassifierError:  # an operation that LiteRT does not know
         return None
 
@@ -99,7 +91,7 @@ def batch_runner(
     "The fastest function that gives what a model gives; Keras's own where there is none."
     plain = _by_tensorflow(model)
     on_gpu = bool(tf.config.list_logical_devices("GPU"))  # where TensorFlow is the quickest
-    content = None if on_gpu else _converted(model, pictures)
+    content = None if on_gpu else _converted(model, pictures, example.shape[1:])
     if content is None:
         return plain
     quick = _by_litert(content)
@@ -114,6 +106,16 @@ class Features:
     features: np.ndarray  # `float32`, `(n, features)`
     labels: np.ndarray  # `float32`, `(n, outputs)`; `(n,)` int32 for mode "int"
 
+    def batches(
+        self,
+        size: int,  # Rows of a batch; the last one of a pass may have fewer
+        seed: int,  # Of the order, another one in every pass
+        start: int,  # Batch to begin with, counted from 0 through all passes
+        stop: int,  # And the one before which it ends
+    ) -> tf.data.Dataset:  # Of batches (features, labels)
+        "Batches by their number, so that a training can begin at any."
+        return _numbered(self, size, seed, start, stop)
+
     def __repr__(self) -> str:
         count, width = self.features.shape
         return (
@@ -127,8 +129,25 @@ def _key(backbone: keras.Model, splits: Splits, part: str, copies: int) -> str:
     if not copies:  # then neither order nor variation matters
         settings = {name: settings[name] for name in ("image_size", "resize", "channels")}
     facts = [data_facts(splits)["catalog"], settings, splits.spec.label_mode, part, copies]
-    facts += [architecture(backbone), _weights_digest(backbone)]
+    facts += [architecture(backbone), weights_digest(backbone)]
     return "features-" + hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:32]
+
+# %% ../nbs/08d_features.ipynb #aac2cf01
+def _numbered(
+    table: Features, size: int, seed: int, start: int, stop: int
+) -> tf.data.Dataset:  # Batches by their number
+    "Batches of a table by their number, in a new order in every pass."
+    features, labels = tf.constant(table.features), tf.constant(table.labels)
+    count, steps = len(table.features), -(-len(table.features) // size)
+
+    def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        first = step % steps * size
+        slots = tf.range(first, tf.minimum(first + size, count))
+        order = tf.stack([tf.constant(seed, tf.int64), step // steps])
+        places = tf.random.experimental.index_shuffle(slots, order, count - 1)
+        return tf.gather(features, places), tf.gather(labels, places)
+
+    return tf.data.Dataset.range(start, stop).map(batch).prefetch(2)
 
 # %% ../nbs/08d_features.ipynb #7b723b23
 def _batches(splits: Splits, part: str, copies: int, first: int) -> tf.data.Dataset:

@@ -63,12 +63,13 @@ def _silent(logger: logging.Logger) -> Iterator[None]:
 
 def to_litert(
     model: Any,  # A Keras model
+    shape: tuple | None = None,  # `(height, width, channels)`; default: that of the model
 ) -> bytes:  # What belongs into a `.tflite` file
     "Convert a model to LiteRT with weights in 32 bit; a `ClassifierError` where it cannot be."
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    signature = [tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)]
+    signature = [tf.TensorSpec([None, *(shape or model.input_shape[1:])], tf.float32)]
     function = tf.function(lambda pixels: model(pixels, training=False), signature)
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module())

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .core import ModelError
+from .core import ModelError, unknown
 from .scores import best_epoch
 
 # %% ../nbs/07e_loop.ipynb #d363885f
@@ -34,6 +34,17 @@ class State:
     since: int = 0  # Rows before it were scored otherwise and are never the best
     patient: int = 0  # Rows before it do not count as waiting for a better one
 
+# %% ../nbs/07e_loop.ipynb #00e9c107
+class _Seen(keras.callbacks.Callback):
+    "Comes last, and sees the numbers of an epoch with those that other callbacks have added."
+
+    row: dict[str, float]
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        "Keep what is a number."
+        known = {name: np.asarray(value) for name, value in (logs or {}).items()}
+        self.row = {name: float(v.mean()) for name, v in known.items() if v.dtype.kind in "biuf"}
+
 # %% ../nbs/07e_loop.ipynb #bc98e4ad
 @dataclass
 class Training:
@@ -48,6 +59,7 @@ class Training:
     monitor: str = "val_loss"  # What the best epoch is the best in
     direction: str | None = None  # "min" or "max"; None: known from the name
     patience: int | None = None  # Epochs without a better one before it stops
+    named: bool = False  # Whether somebody asked for this monitor, so that it must be measured
     keep: Callable[["Training", bool], None] | None = None  # After a batch; True: it is the last
     state: State = field(default_factory=State)
     stopping: bool = False  # Set it to stop after the batch
@@ -57,13 +69,16 @@ class Training:
 
     def __post_init__(self) -> None:
         params = {"epochs": self.epochs, "steps": self.steps, "verbose": 1}
-        self.all = keras.callbacks.CallbackList(list(self.callbacks), model=self.model, **params)
+        self.seen, several = _Seen(), keras.callbacks.CallbackList
+        self.all = several([*self.callbacks, self.seen], model=self.model, **params)
         self.iterator: Any = None
 
     @property
     def over(self) -> bool:
         "Whether there is nothing left to do."
-        return len(self.state.rows) >= self.epochs or self.model.stop_training
+        state, ended = self.state, len(self.state.rows) * (self.steps or self.state.step)
+        under_way = state.trained is not None or state.step > ended
+        return len(state.rows) >= self.epochs or (self.model.stop_training and not under_way)
 
 # %% ../nbs/07e_loop.ipynb #d6f75084
 _ENDED = (StopIteration, tf.errors.OutOfRangeError)
@@ -118,6 +133,8 @@ def _train_epoch(training: Training) -> None:
         told.on_epoch_begin(epoch)
     iterator, logs, number = _iterator(training), {}, max(done - 1, 0)
     for number in range(done, training.steps) if training.steps else itertools.count():
+        if done and model.stop_training:  # the process ended between this and the epoch's end
+            break
         told.on_train_batch_begin(number)
         try:
             logs = model.train_function(iterator)
@@ -186,9 +203,13 @@ def _end_epoch(training: Training, results: Mapping[str, float]) -> None:
     "Note an epoch, keep its weights if it is the best, stop if it was enough."
     model, state = training.model, training.state
     rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-    row: dict[str, Any] = {**(state.trained or {}), **results, "learning_rate": rate}
+    row = {**(state.trained or {}), **results, "learning_rate": rate}
     training.all.on_epoch_end(len(state.rows), row)
-    state.rows.append({name: float(np.mean(value)) for name, value in row.items()})
+    seen = training.seen.row  # Keras has sorted them
+    row = {name: seen[name] for name in [*row, *seen] if name in seen}
+    if training.monitor not in row and (training.named or training.patience):
+        raise unknown("monitor", training.monitor, list(row))
+    state.rows.append(row)
     state.trained, state.validated = None, 0
     best = state.since + best_epoch(state.rows[state.since :], training.monitor, training.direction)
     if best == len(state.rows):

@@ -53,7 +53,7 @@ class Progress(keras.callbacks.Callback):
         epochs: int,  # Planned
         steps: int | None,  # Batches an epoch, if known
         draw: Any,  # `draw(share, text, event)`, called at most four times a second
-        monitor: str | None = None,  # What the best epoch is the best in
+        monitor: str | Sequence[str] | None = None,  # What is to be best; or a name and direction
     ):
         super().__init__()
         self.epochs, self.steps, self.draw, self.monitor = epochs, steps, draw, monitor
@@ -193,7 +193,7 @@ def progress_callback(
     progress: str,  # "auto", "figure", "bar", "log" or "none"
     epochs: int,  # Planned
     steps: int | None = None,  # Batches an epoch, if known
-    monitor: str | None = None,  # What the best epoch is the best in
+    monitor: str | Sequence[str] | None = None,  # What is to be best; or a name and direction
 ) -> keras.callbacks.Callback:  # To be given to `model.fit`
     "The callback that shows a training in the way that was asked for."
     if progress not in PROGRESS:

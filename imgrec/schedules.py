@@ -148,5 +148,6 @@ def by_depth(
         factor = factors[self._get_variable_index(variable)]
         return kind.update_step(self, gradient, variable, learning_rate * factor)
 
-    gentle: Any = type(f"{kind.__name__}ByDepth", (kind,), {"update_step": update_step})
+    named = {"__module__": kind.__module__, "update_step": update_step}  # a file says the kind
+    gentle: Any = type(kind.__name__, (kind,), named)
     return gentle.from_config(optimizer.get_config())

@@ -16,31 +16,38 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+# %% ../nbs/08_train.ipynb #0cd793c4
 from .checks import check_fit, check_monitor, check_rates, check_step
 from .compiling import compile_model, reseed, weighted, weights_of_classes
 from .core import ModelError, OptionError, many, optional, seed_everything, unknown
 from .data import Splits, as_splits
 from .devices import bring_back, check_strategy, on_devices
-from .facts import architecture, data_facts, hardware, optimizer_facts, said, versions
+from imgrec.facts import (
+    accumulated,
+    architecture,
+    data_facts,
+    hardware,
+    optimizer_facts,
+    said,
+    versions,
+    weights_digest,
+)
 from .loop import Training, run_epochs
 from .pipelines import explaining
 from .places import locked
 from .progress import Progress, progress_callback
-from .runs import Folder, Run, accumulated, history_table, open_folder
+from .runs import Folder, Run, history_table, open_folder
 from .schedules import rate_for
-from .scores import direction_of
+from .scores import monitored
 from .states import begin, carry_on, ctrl_c_asks, remembers
 
 # %% ../nbs/08_train.ipynb #c9a4c0da
 _CHECKPOINTS = ("best", "last")
 
 
-def _monitor(asked: SimpleNamespace) -> str:
-    "What the best epoch is the best in."
-    if asked.monitor is not None:
-        direction_of(asked.monitor, None)
-        return asked.monitor
-    return "loss" if asked.splits.valid is None else "val_loss"
+def _monitor(asked: SimpleNamespace) -> tuple[str, str]:
+    "What the best epoch is the best in, and its direction."
+    return monitored(asked.monitor, "loss" if asked.splits.valid is None else "val_loss")
 
 
 def _check(asked: SimpleNamespace) -> None:
@@ -81,8 +88,9 @@ def _settings(asked: SimpleNamespace, model: keras.Model) -> dict[str, Any]:
         "loss": said(model.loss),
         "metrics": asked.metrics and [said(metric) for metric in asked.metrics],
         "callbacks": [said(callback) for callback in asked.callbacks],
-        "monitor": _monitor(asked),
+        **dict(zip(("monitor", "direction"), _monitor(asked), strict=True)),
         "model": architecture(asked.model),
+        "first_weights": weights_digest(asked.model),
         "data": splits.settings,
         "catalog": facts["catalog"],
         "accumulate": asked.accumulate,
@@ -125,7 +133,8 @@ def _training(asked: SimpleNamespace, model: keras.Model, splits: Splits) -> Tra
         data = splits.training_steps(step, steps * asked.epochs) if steps else splits.train
         return data if weights is None else weighted(data, weights, splits.spec)
 
-    how = {"monitor": _monitor(asked), "patience": asked.early_stopping}
+    how: dict[str, Any] = dict(zip(("monitor", "direction"), _monitor(asked), strict=True))
+    how |= {"patience": asked.early_stopping, "named": asked.monitor is not None}
     return Training(model, batches, splits.valid, asked.epochs, steps, _callbacks(asked), **how)
 
 # %% ../nbs/08_train.ipynb #ac3977ef
@@ -156,7 +165,7 @@ def _open(asked: SimpleNamespace, training: Training, settings: dict) -> Folder 
     if asked.directory is None:
         begin(training)
         return None
-    place = Path(asked.directory)
+    place, weights = Path(asked.directory), settings["first_weights"]
     if asked.opened is None:  # else it is the second try, with smaller batches
         asked.opened = open_folder(place, settings, asked.splits.spec, asked.if_exists)
     folder, found, changes = asked.opened
@@ -167,7 +176,8 @@ def _open(asked: SimpleNamespace, training: Training, settings: dict) -> Folder 
         _say(asked, f"{place}: trained further from epoch {len(training.state.rows)}, changed.")
     elif found is not None:
         at = "finished" if training.over else f"epoch {len(training.state.rows) + 1} is next"
-        _say(asked, f"{place} holds this training ({at} of {asked.epochs}). It goes on there.")
+        own = "" if settings["first_weights"] == weights else ", from first weights of its own"
+        _say(asked, f"{place} holds this training ({at} of {asked.epochs}). It goes on there{own}.")
     if found is None and asked.splits.catalog is None:
         _say(
             asked, "These are datasets of your own: should it stop, it goes on from an epoch's end."
@@ -175,7 +185,7 @@ def _open(asked: SimpleNamespace, training: Training, settings: dict) -> Folder 
     if isinstance(shown := training.callbacks[-1], Progress):
         shown.rows.extend(training.state.rows)
         shown.since = training.state.since
-    folder.start(asked.model, training, fresh=found is None)
+    folder.start(asked.model, training, found is None, carried=bool(found and changes))
     return folder
 
 # %% ../nbs/08_train.ipynb #4b8cd271
@@ -222,7 +232,7 @@ def _trained(asked: SimpleNamespace) -> Run:
         asked.training = training = _training(asked, model, splits)
         check_step(model, splits.spec, training.batches(0).element_spec, asked.loss is None)
         if asked.monitor is not None and not asked.callbacks:  # they may add to what is measured
-            check_monitor(model, asked.monitor, splits.valid is not None)
+            check_monitor(model, _monitor(asked)[0], splits.valid is not None)
         folder = _open(asked, training, settings)
         settings["unfinished"] = not _run(asked, training)
         settings["since"] = training.state.since
@@ -285,7 +295,7 @@ def fit(
     splits: Splits | Sequence,  # From `load`, or a pair (train, valid) of datasets or arrays
     epochs: int = 10,  # Passes over the training part, at most
     *,
-    learning_rate: str | float | Any = "auto",  # The highest one, above 0, or a Keras schedule
+    learning_rate: str | float | Any = "auto",  # The highest one, from 0, or a Keras schedule
     schedule: str = "one_cycle",  # How it rises and falls: a name of `SCHEDULES`
     optimizer: str | keras.optimizers.Optimizer = "adamw",  # A name, or an optimizer as it is
     weight_decay: float | None = None,  # Share of kernels, from 0, per rate; default: Keras's
@@ -296,14 +306,14 @@ def fit(
     label_smoothing: float = 0.0,  # Share of a label that goes to all classes alike, in [0, 1)
     class_weights: str | Mapping | None = None,  # "balanced", or class to weight
     early_stopping: int | None = None,  # Epochs without a better one before stopping
-    monitor: str | None = None,  # What is to be best; default: "val_loss", else "loss"
+    monitor: Any = None,  # What is to be best, or ("val_cost", "min"); default: "val_loss"
     checkpoint: str = "best",  # Which weights the model gets: of the "best" or the "last" epoch
     directory: str | Path | None = None,  # A folder that keeps the run, to go on there
     if_exists: str | None = None,  # "continue" or "new", for a directory that differs
     callbacks: Sequence[keras.callbacks.Callback] = (),  # Keras callbacks of your own
     tensorboard: str | Path | None = None,  # A folder for TensorBoard's logs
     seed: int | None = 0,  # Of dropout, and the order of arrays; None leaves generators alone
-    deterministic: bool = False,  # Forbid TensorFlow to reorder sums (slower)
+    deterministic: bool = False,  # No reordered sums from now on in this process (slower)
     strategy: tf.distribute.Strategy | None = None,  # For several devices, see below
     progress: str = "auto",  # "auto", "figure", "bar", "log" or "none"
 ) -> Run:  # The trained model and how it came about

@@ -18,11 +18,11 @@ import numpy as np
 import tensorflow as tf
 
 # %% ../nbs/08e_transfer.ipynb #d7a7bd32
-from .backbones import BACKBONES, build_backbone
+from .backbones import BACKBONES, build_backbone, norms_frozen
 from .blocks import head, probabilities
 from .checks import check_fit
 from .compiling import compile_model, loss_for, weighted, weights_of_classes
-from .core import ImageSpec, ModelError, OptionError, seed_everything, unknown
+from .core import DataError, ImageSpec, ModelError, OptionError, seed_everything, unknown
 from .data import Splits, as_splits
 from imgrec.facts import (
     architecture,
@@ -32,13 +32,15 @@ from imgrec.facts import (
     read_facts,
     said,
     versions,
+    weights_digest,
 )
 from .features import Features, features_of
 from .loop import Training, run_epochs
+from .pipelines import check_labels, fault_in
 from .places import locked
 from .runs import Folder, Run, history_table, open_folder
 from .schedules import make_schedule
-from .scores import best_epoch, direction_of
+from .scores import best_epoch, monitored
 from .sizes import any_size, check_sizes, growing, sizes_of_epochs
 from .states import begin, ctrl_c_asks
 from .train import fit
@@ -57,25 +59,8 @@ def head_on(
         x = layer(x)
     return top, keras.Model(backbone.input, x, name=backbone.name)
 
-
-def _numbered(
-    table: Features, size: int, seed: int, start: int, stop: int
-) -> tf.data.Dataset:  # Batches by their number
-    "Batches of a table by their number, in a new order in every pass."
-    features, labels = tf.constant(table.features), tf.constant(table.labels)
-    count, steps = len(table.features), -(-len(table.features) // size)
-
-    def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        first = step % steps * size
-        slots = tf.range(first, tf.minimum(first + size, count))
-        order = tf.stack([tf.constant(seed, tf.int64), step // steps])
-        places = tf.random.experimental.index_shuffle(slots, order, count - 1)
-        return tf.gather(features, places), tf.gather(labels, places)
-
-    return tf.data.Dataset.range(start, stop).map(batch).prefetch(2)
-
 # %% ../nbs/08e_transfer.ipynb #5a1dbe57
-def _said_of_head(training: Training, monitor: str) -> str:
+def _said_of_head(training: Training, monitor: Sequence[str]) -> str:
     "A line about the best epoch."
     rows = training.state.rows
     best = max(best_epoch(rows, monitor), 1)
@@ -85,16 +70,28 @@ def _said_of_head(training: Training, monitor: str) -> str:
 # %% ../nbs/08e_transfer.ipynb #89be79b8
 def _features(asked: SimpleNamespace, backbone: keras.Model) -> tuple[Features, Any]:
     "Features to train on, and a dataset of those to validate with, or None."
-    quiet, splits, valid = asked.progress == "none", asked.splits, None
+    valid = None
     try:
-        table = features_of(backbone, splits, "train", asked.copies, quiet)
-        if splits.valid is not None:
-            found = features_of(backbone, splits, "valid", quiet=quiet)
+        table = _table(asked, backbone, "train", asked.copies)
+        if asked.splits.valid is not None:
+            found = _table(asked, backbone, "valid", 0)
             valid = tf.data.Dataset.from_tensor_slices((found.features, found.labels)).batch(256)
     except KeyboardInterrupt:
         print(f"Stopped by hand before the head could be trained. {_left_of(asked)}")
         raise
     return table, valid
+
+
+def _table(asked: SimpleNamespace, backbone: keras.Model, part: str, copies: int) -> Features:
+    "Features of a part; a `DataError` that names the batch where labels do not fit the classes."
+    splits, quiet = asked.splits, asked.progress == "none"
+    found = features_of(backbone, splits, part, copies, quiet)
+    try:
+        check_labels(tf.convert_to_tensor(found.labels), splits.spec)
+    except DataError as error:
+        where = fault_in(getattr(splits, part), splits.spec)
+        raise DataError(f"{part}, {where or error}") from error
+    return found
 
 
 def _left_of(asked: SimpleNamespace) -> str:
@@ -112,15 +109,17 @@ def _train_head(
     size = min(max(len(table.features) // 16, 8), 64)  # enough steps for few pictures, too
     steps = -(-len(table.features) // size)
     rate = make_schedule("one_cycle", asked.head_rate, steps * asked.head_epochs)
-    compile_model(top, spec, rate, "adamw", label_smoothing=asked.label_smoothing)
+    how = {"metrics": asked.metrics, "label_smoothing": asked.label_smoothing}
+    compile_model(top, spec, rate, "adamw", **how)
     weights = asked.class_weights
     weights = None if weights is None else weights_of_classes(splits, weights)
 
     def batches(step: int) -> tf.data.Dataset:
-        data = _numbered(table, size, asked.seed, step, steps * asked.head_epochs)
+        data = table.batches(size, asked.seed, step, steps * asked.head_epochs)
         return data if weights is None else weighted(data, weights, spec)
 
-    training = Training(top, batches, valid, asked.head_epochs, steps, monitor=asked.monitor)
+    training = Training(top, batches, valid, asked.head_epochs, steps, named=True)
+    training.monitor, training.direction = asked.monitor
     if folder is not None:
         folder = Folder(folder.path / "head", folder.settings, spec).tidy()
         training.keep = folder.keep
@@ -135,20 +134,6 @@ def _train_head(
         print(_said_of_head(training, asked.monitor))
     return training
 
-# %% ../nbs/08e_transfer.ipynb #99d6c4ba
-@contextlib.contextmanager
-def _norms_frozen(model: keras.Model) -> Any:
-    "Keep batch normalization as it is while a block runs."
-    norms = [x for x in model._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
-    before = [layer.trainable for layer in norms]
-    for layer in norms:
-        layer.trainable = False
-    try:
-        yield
-    finally:
-        for layer, trainable in zip(norms, before, strict=True):
-            layer.trainable = trainable
-
 # %% ../nbs/08e_transfer.ipynb #1682ec6f
 def _train_all(asked: SimpleNamespace, model: keras.Model) -> Run:
     "Train the whole network."
@@ -156,7 +141,7 @@ def _train_all(asked: SimpleNamespace, model: keras.Model) -> Run:
     if asked.sizes:
         model, splits = any_size(model), growing(splits, asked.sizes, asked.epochs)
     place = None if asked.directory is None else Path(asked.directory) / "whole"
-    with _norms_frozen(model):
+    with norms_frozen(model):
         return fit(
             model,
             splits,
@@ -164,6 +149,9 @@ def _train_all(asked: SimpleNamespace, model: keras.Model) -> Run:
             learning_rate=asked.learning_rate,
             lowest=asked.lowest,
             ema=asked.ema,
+            weight_decay=asked.weight_decay,
+            metrics=asked.metrics,
+            strategy=asked.strategy,
             label_smoothing=asked.label_smoothing,
             class_weights=asked.class_weights,
             early_stopping=asked.early_stopping,
@@ -176,7 +164,7 @@ def _train_all(asked: SimpleNamespace, model: keras.Model) -> Run:
 
 # %% ../nbs/08e_transfer.ipynb #b8894bb9
 _KEPT = ("epochs", "head_epochs", "copies", "dropout", "learning_rate", "head_rate", "lowest")
-_ALSO = ("label_smoothing", "class_weights", "ema", "early_stopping", "monitor", "seed")
+_ALSO = ("label_smoothing", "class_weights", "ema", "early_stopping", "weight_decay", "seed")
 
 
 def _settings(asked: SimpleNamespace, model: keras.Model) -> dict[str, Any]:
@@ -184,10 +172,13 @@ def _settings(asked: SimpleNamespace, model: keras.Model) -> dict[str, Any]:
     splits = asked.splits
     return {
         **{name: said(getattr(asked, name)) for name in (*_KEPT, *_ALSO)},
+        "metrics": asked.metrics and [said(metric) for metric in asked.metrics],
+        "monitor": asked.monitor[0],
+        "direction": asked.monitor[1],
         "sizes": asked.sizes,
         "callbacks": [said(callback) for callback in asked.callbacks],
         "model": architecture(model),
-        "weights": said(asked.weights if asked.weights is None else str(asked.weights)),
+        "weights": asked.began,
         "data": splits.settings,
         "catalog": data_facts(splits)["catalog"],
         "versions": versions(),
@@ -209,7 +200,7 @@ def _together(asked: SimpleNamespace, model: keras.Model, training: Training) ->
             heights += sizes_of_epochs(asked.sizes, asked.epochs)
             rows = [{**row, "image_size": n} for row, n in zip(rows, heights, strict=False)]
         seconds, ended = seconds + later.seconds, later.finished
-        if not asked.monitor.startswith("val_"):
+        if not asked.monitor[0].startswith("val_"):
             since = len(training.state.rows)
         elif best_epoch(rows, asked.monitor) <= len(training.state.rows):
             model.set_weights(before)
@@ -234,11 +225,14 @@ def fine_tune(
     label_smoothing: float = 0.0,  # Share of a label that goes to all classes alike, in [0, 1)
     class_weights: str | Mapping | None = None,  # "balanced", or class to weight
     ema: float | None = None,  # Averages the weights of the whole; the share kept at each step
+    weight_decay: float | None = None,  # Of kernels, for the whole, from 0; default: Keras's
+    metrics: Sequence | None = None,  # Keras metrics; default: those for the labels
     early_stopping: int | None = None,  # Epochs of the whole without a better one
-    monitor: str | None = None,  # What is to be best; default: "val_loss", else "loss"
+    monitor: Any = None,  # What is to be best, or ("val_cost", "min"); default: "val_loss"
     directory: str | Path | None = None,  # A folder that keeps the run, to go on there
     if_exists: str | None = None,  # "new" moves aside what a directory holds of another run
     callbacks: Sequence[keras.callbacks.Callback] = (),  # Of your own, for the whole
+    strategy: tf.distribute.Strategy | None = None,  # For several devices, for the whole
     seed: int = 0,  # Of the order, dropout, and the first weights of the head
     progress: str = "auto",  # "auto", "figure", "bar", "log" or "none"
 ) -> Run:  # The trained model, and the epochs of both phases
@@ -278,9 +272,8 @@ def _check(asked: SimpleNamespace) -> None:
             raise OptionError(
                 f"{asked.backbone} takes sizes from {row.smallest}, received {asked.sizes}."
             )
-    if asked.monitor is None:
-        asked.monitor = "loss" if asked.splits.valid is None else "val_loss"
-    direction_of(asked.monitor)
+    usual = "loss" if asked.splits.valid is None else "val_loss"
+    asked.monitor = monitored(asked.monitor, usual)
 
 # %% ../nbs/08e_transfer.ipynb #ca6553b4
 def _tuned(asked: SimpleNamespace) -> Run:
@@ -294,6 +287,8 @@ def _tuned(asked: SimpleNamespace) -> Run:
             "Expected the name of a backbone, or a keras.Model from pixels to (batch, features), "
             f"received {backbone!r}."
         )
+    own = backbone is asked.backbone
+    asked.began = weights_digest(backbone) if own else asked.weights and str(asked.weights)
     seed_everything(asked.seed)  # what was drawn before depends on what the cache holds
     top, model = head_on(backbone, spec, asked.dropout)
     check_fit(model, spec)
@@ -305,7 +300,8 @@ def _tuned(asked: SimpleNamespace) -> Run:
         folder.start(model, fresh=False)
     training = _train_head(asked, top, backbone, folder)
     run = _together(asked, model, training)
-    compile_model(model, spec, label_smoothing=asked.label_smoothing)  # plain again
+    how = {"metrics": asked.metrics, "label_smoothing": asked.label_smoothing}
+    compile_model(model, spec, **how)  # plain again
     if folder is not None:
         folder.settings = run.settings
         folder.finish(run)
@@ -324,4 +320,4 @@ def _open(asked: SimpleNamespace, model: keras.Model) -> Folder | Run | None:
         return Run.load(place)
     if same:  # what is kept of the head and of the whole is used
         return Folder(place, settings, asked.splits.spec)
-    return open_folder(place, settings, asked.splits.spec, asked.if_exists)[0]
+    return open_folder(place, settings, asked.splits.spec, asked.if_exists, further=False)[0]

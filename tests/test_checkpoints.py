@@ -77,10 +77,30 @@ def test_where_all_are_damaged_there_is_none(tmp_path):
         write_checkpoint(tmp_path, step, ARRAYS, FACTS).write_bytes(b"rot")
     with pytest.warns(UserWarning) as told:
         assert latest_checkpoint(tmp_path) is None
-    assert len(told) == 2
+    assert len(told) == 2 and all("No state before it is whole" in str(w.message) for w in told)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert latest_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_a_damaged_state_takes_no_whole_one_s_place(tmp_path):
+    for step in (7, 9):
+        newest = write_checkpoint(tmp_path, step, ARRAYS, FACTS)
+    newest.write_bytes(b"rot")
+    with pytest.warns(UserWarning, match="The one before it is used"):
+        assert latest_checkpoint(tmp_path, aside=True).step == 7
+    write_checkpoint(tmp_path, 8, ARRAYS, FACTS)
+    kept = ["step-0000000007.checkpoint", "step-0000000008.checkpoint", "step-0000000009.damaged"]
+    assert names(tmp_path) == kept and (tmp_path / kept[2]).read_bytes() == b"rot"
+
+
+def test_a_state_that_leads_elsewhere_is_the_only_one_whatever_its_step(tmp_path):
+    for step in (600, 700):
+        write_checkpoint(tmp_path, step, ARRAYS, FACTS)
+    write_checkpoint(tmp_path, 350, ARRAYS, FACTS, alone=True)
+    assert latest_checkpoint(tmp_path).step == 350 and len(names(tmp_path)) == 1
+    write_checkpoint(tmp_path, 360, ARRAYS, FACTS)
+    assert latest_checkpoint(tmp_path).step == 360 and len(names(tmp_path)) == 2
 
 
 def test_what_only_pickle_could_hold_is_refused(tmp_path):

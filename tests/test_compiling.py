@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from imgrec.catalog import Catalog
 from imgrec.compiling import compile_model, weighted, weights_of_classes
-from imgrec.core import ModelError, OptionError
+from imgrec.core import DataError, ModelError, OptionError
 from imgrec.data import from_datasets, load
 from imgrec.facts import read_facts
 from imgrec.train import fit
@@ -57,6 +57,14 @@ def test_balanced_is_what_scikit_learn_computes(mode):
     np.testing.assert_allclose(weights_of_classes(splits, "balanced"), expected)
     own = from_datasets(splits.train, class_names=NAMES, label_mode=mode)
     np.testing.assert_allclose(weights_of_classes(own, "balanced"), expected)
+
+
+def test_labels_outside_the_classes_are_said_when_they_are_counted():
+    pictures = np.full((8, 6, 6, 1), 99, np.uint8)
+    data = tf.data.Dataset.from_tensor_slices((pictures, [0, 1, 2, 0, 1, 2, 0, 7])).batch(4)
+    own = from_datasets(data, class_names=NAMES, label_mode="int")
+    with pytest.raises(DataError, match="are from 0 to 2, received 0 to 7"):
+        weights_of_classes(own, "balanced")
 
 
 def test_pictures_that_were_set_aside_do_not_count(tmp_path):

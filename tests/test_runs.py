@@ -20,8 +20,9 @@ from imgrec.catalog import Catalog
 from imgrec.comparison import compare
 from imgrec.core import ImgrecError, MissingFileError, RunError
 from imgrec.data import load
+from imgrec.facts import accumulated
 from imgrec.places import free_name, locked
-from imgrec.runs import Run, accumulated, history_table
+from imgrec.runs import Run, history_table
 from imgrec.train import fit
 
 LABELS = np.arange(48) % 3
@@ -395,6 +396,96 @@ def test_patience_begins_anew_with_what_is_changed(splits, tmp_path):
     assert len(run.history) >= 4 + 3
 
 
+@pytest.mark.parametrize("size", [3, 12])
+def test_what_is_trained_further_can_be_broken_off_too(splits, folder, tmp_path, size):
+    other, how = splits.with_options(batch_size=size), {"epochs": 5, "if_exists": "continue"}
+    whole = shutil.copytree(folder, tmp_path / "whole")
+    expected = train(other, whole, **how, callbacks=[PressCtrlC(0)])
+    assert len(expected.history) == 5 and expected.history.index.is_unique
+    broken = train(other, folder, **how, callbacks=[PressCtrlC(3)])
+    assert not broken.finished and len(broken.history) < 5
+    for _ in range(2):  # to its end, and then once more
+        run = train(other, folder, **how, callbacks=[PressCtrlC(0)])
+        pd.testing.assert_frame_equal(run.history, expected.history)
+        for ours, theirs in zip(run.model.get_weights(), expected.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert len(list((folder / "checkpoints").iterdir())) <= 2
+
+
+def test_a_kill_while_another_training_takes_over_harms_neither(
+    splits, folder, tmp_path, monkeypatch
+):
+    other, how = splits.with_options(batch_size=12), {"epochs": 4, "if_exists": "continue"}
+    whole = shutil.copytree(folder, tmp_path / "whole")
+    expected = train(other, whole, **how)
+    with monkeypatch.context() as patch:
+
+        def killed(*these):
+            raise SystemExit
+
+        patch.setattr("imgrec.runs._save_model", killed)
+        with pytest.raises(SystemExit):
+            train(other, folder, **how)
+    run = train(other, folder, **how)
+    pd.testing.assert_frame_equal(run.history, expected.history)
+
+
+def test_first_weights_that_are_not_used_are_said(splits, tmp_path, capsys):
+    began = train(splits, tmp_path)
+    again = train(splits, tmp_path, progress="log")
+    assert "It goes on there.\n" in capsys.readouterr().out
+    other = linear()
+    other.set_weights([weight + 1 for weight in other.get_weights()])
+    third = train(splits, tmp_path, model=other, progress="log")
+    assert "It goes on there, from first weights of its own." in capsys.readouterr().out
+    for run in (again, third):
+        assert run.settings["first_weights"] == began.settings["first_weights"]
+        np.testing.assert_array_equal(run.model.get_weights()[0], began.model.get_weights()[0])
+
+
+def test_where_no_state_is_whole_it_begins_anew_and_says_so(splits, tmp_path):
+    train(splits, tmp_path, 3, callbacks=[PressCtrlC(6)])
+    for state in (tmp_path / "checkpoints").iterdir():
+        state.write_bytes(b"rot")
+    with pytest.warns(UserWarning) as told:
+        run = train(splits, tmp_path, 3, callbacks=[PressCtrlC(0)])
+    assert any("no whole state any more: it begins anew" in str(each.message) for each in told)
+    assert run.finished and len(run.history) == 3
+
+
+class StopAfter(keras.callbacks.Callback):
+    "Ends a training in the middle of an epoch."
+
+    def __init__(self, batches):
+        super().__init__()
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            self.model.stop_training = True
+
+    def get_state(self):
+        return self.left
+
+    def set_state(self, state):
+        self.left = state
+
+
+@pytest.mark.parametrize("press", [{"train": 6}, {"test": 3}])  # in the second epoch
+def test_a_stop_inside_an_epoch_is_carried_out_after_a_break(splits, tmp_path, press):
+    def go(name, **keys):
+        return train(splits, tmp_path / name, 4, callbacks=[StopAfter(6), PressCtrlC(**keys)])
+
+    whole, broken = go("whole"), go("broken", **press)
+    assert len(whole.history) == 2 and not broken.finished and len(broken.history) == 1
+    run = go("broken")
+    assert run.finished
+    pd.testing.assert_frame_equal(run.history, whole.history)
+    for ours, theirs in zip(run.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_tensorboard_may_join_later(splits, tmp_path):
     pytest.importorskip("tensorboard")
     train(splits, tmp_path / "run", 3, callbacks=[PressCtrlC(6)])
@@ -427,7 +518,7 @@ def test_new_replaces_what_cannot_be_read(splits, folder):
 def test_states_are_kept_at_least_every_thirty_seconds(splits, tmp_path, monkeypatch):
     clock, kept = [0.0], []
 
-    def slow_disk(folder, step, arrays, facts):
+    def slow_disk(folder, step, arrays, facts, alone=False):
         kept.append(clock[0])
         clock[0] += 2.0  # it takes long, so it is done less often
 

@@ -1,5 +1,7 @@
 """Training: one's own parts work in their places, and what cannot work is said at once."""
 
+import base64
+import io
 import json
 import warnings
 from dataclasses import replace
@@ -10,6 +12,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from oddities import write_folder
+from PIL import Image
 
 from imgrec.catalog import Catalog
 from imgrec.checks import check_fit
@@ -152,6 +155,34 @@ def test_the_first_layer_moves_less_if_asked(splits):
         moved.append([np.abs(new - old).sum() for old, new in pairs])
     assert moved[1][0] < 0.05 * moved[0][0]
     assert moved[1][-2] > 0.5 * moved[0][-2]
+
+
+def test_a_file_of_a_training_with_rates_by_depth_is_read_by_keras_alone(splits, tmp_path):
+    run = quick(linear(), splits, lowest=0.1, directory=tmp_path)
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded.optimizer) is keras.optimizers.AdamW
+    np.testing.assert_array_equal(loaded.get_weights()[0], run.model.get_weights()[0])
+
+
+class Measure(keras.callbacks.Callback):
+    "Adds a number to what is measured at the end of an epoch."
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_cost"], logs["said"] = abs(epoch - 1), "what is no number stays out"
+
+
+def test_a_callback_may_measure_what_is_to_be_best(splits):
+    own = {"callbacks": [Measure()]}
+    for way, best in (("min", 2), ("max", 1)):
+        run = quick(linear(), splits, 3, monitor=("val_cost", way), **own)
+        assert run.best_epoch == best and run.settings["direction"] == way
+        assert run.history["val_cost"].tolist() == [1, 0, 1] and "said" not in run.history
+    for wrong in ("val_cost", ("val_cost", "low"), ("val_cost",), 3):
+        with pytest.raises(OptionError, match=r"monitor is a|'val_cost' should|direction 'low'"):
+            quick(linear(), splits, 3, monitor=wrong, **own)
+    for options in ({}, {"early_stopping": 2}):
+        with pytest.raises(OptionError, match=r"monitor 'val_coat'\. Did you mean 'val_cost'"):
+            quick(linear(), splits, 3, monitor=("val_coat", "min"), **own, **options)
 
 
 # What one step finds
@@ -534,6 +565,28 @@ def test_progress_is_one_line_an_epoch_in_a_log(splits, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line[:9] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert "accuracy" in lines[0] and "(valid" in lines[0] and "\r" not in "".join(lines)
+
+
+def test_progress_in_a_notebook_is_one_display_with_curves_and_a_line_an_epoch(splits, monkeypatch):
+    displays, shown = [], []
+
+    class Handle:
+        def update(self, content):
+            shown.append(content.data)
+
+    monkeypatch.setattr("imgrec.progress.in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", lambda *a, **k: displays.append(a) or Handle())
+    fit(linear(), splits, epochs=3, metrics=["accuracy"])
+    assert len(displays) == 1
+    last = shown[-1]
+    assert last.count("<img alt=") == 1 and 'value="1.000"' in last
+    lines = last.split("<pre>")[1].removesuffix("</pre>").splitlines()
+    assert [line[:9] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    picture = Image.open(io.BytesIO(base64.b64decode(last.split("base64,")[1].split(chr(34))[0])))
+    assert picture.width > 300 and len(picture.convert("L").getcolors()) > 10, "curves are drawn"
+    displays.clear()
+    fit(linear(), splits, epochs=2, progress="bar")
+    assert len(displays) == 1 and "<progress" in shown[-1] and "<img" not in shown[-1]
 
 
 @pytest.mark.parametrize("columns, bar", [(140, "[##"), (80, "epoch 2/2")])

@@ -94,6 +94,31 @@ def test_a_conversion_gives_what_the_network_gives(splits):
         np.testing.assert_allclose(quick(PICTURES[:count]), plain(PICTURES[:count]), rtol=1e-4)
 
 
+def test_a_backbone_of_any_size_is_converted_for_the_pictures_that_come(splits, monkeypatch):
+    pytest.importorskip("ai_edge_litert")
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(5, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(inputs))
+    backbone = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="open")
+    for shape in ((12, 12), (9, 15)):
+        pictures = RNG.uniform(0, 255, (20, *shape, 3)).astype("float32")
+        with monkeypatch.context() as patch:
+            patch.setattr("imgrec.features.np.allclose", lambda *a, **k: True)  # no way back
+            run = batch_runner(backbone, 10_000, pictures[:4])
+        assert run.__qualname__.startswith("_by_litert")
+        expected = backbone.predict(pictures, verbose=0)
+        np.testing.assert_allclose(run(pictures), expected, rtol=1e-4, atol=1e-5)
+    assert fine_tune(backbone, splits, 1, head_epochs=2, progress="none").finished
+
+
+def test_labels_outside_the_classes_are_said_with_their_batch():
+    labels = LABELS.astype("int32").copy()
+    labels[40] = 9
+    data = tf.data.Dataset.from_tensor_slices((PICTURES, labels)).batch(30)
+    own = from_datasets(data, class_names=["dark", "grey", "light"], label_mode="int")
+    with pytest.raises(DataError, match="train, batch 2: 'int' labels of 3 classes are from 0"):
+        fine_tune(small(), own, 0, progress="none")
+
+
 def test_features_of_datasets_are_computed_in_memory(splits):
     data = (PICTURES, LABELS.astype("int32"))
     found = features_of(small(), from_datasets(data, data), "valid")
@@ -126,6 +151,18 @@ def test_both_phases_learn_and_the_best_is_kept(splits, tmp_path):
     assert kept.history["phase"].tolist() == run.history["phase"].tolist()
     with pytest.raises(RunError, match=r"lowest: 0.01 became 0.1"):
         fine_tune(small(16), splits, 2, lowest=0.1, **how)
+
+
+def test_metrics_decay_and_devices_of_ones_own_are_used(splits):
+    own = ["accuracy", keras.metrics.TopKCategoricalAccuracy(2, name="top2")]
+    how = {"metrics": own, "monitor": ("val_top2", "max"), "head_epochs": 2, "progress": "none"}
+    devices = tf.distribute.MirroredStrategy(["CPU:0"])
+    run = fine_tune(small(), splits, 1, weight_decay=0.5, strategy=devices, **how)
+    assert run.history["val_top2"].between(0, 1).all() and len(run.history) == 3
+    assert run.settings["metrics"] == ["accuracy", "top2"] and run.settings["weight_decay"] == 0.5
+    assert set(run.model.evaluate(splits.valid, verbose=0, return_dict=True)) >= {"top2"}
+    with pytest.raises(OptionError, match=r"monitor 'val_top3'\. Did you mean 'val_top2'"):
+        fine_tune(small(), splits, 1, **how | {"monitor": ("val_top3", "max")})
 
 
 def test_the_same_seed_gives_the_same_head(splits):
@@ -330,6 +367,13 @@ def test_a_word_that_is_misspelt_destroys_nothing(splits, tmp_path):
     with pytest.raises(OptionError, match=r"Unknown if_exists 'newer'\. Did you mean 'new'"):
         fine_tune(small(), splits, lowest=0.5, if_exists="newer", **how)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match=r"lowest: 0\.01 became 0\.5\. Set if_exists to \"new\" to"):
+        fine_tune(small(), splits, lowest=0.5, **how)
+    other = small()
+    other.set_weights([weight + 1 for weight in other.get_weights()])
+    with pytest.raises(RunError, match=r"differs: weights: '[0-9a-f]+' became '[0-9a-f]+'\."):
+        fine_tune(other, splits, **how)
+    assert fine_tune(small(), splits, **how).finished
     assert fine_tune(small(), splits, lowest=0.5, if_exists="new", **how).finished
 
 
