@@ -89,13 +89,13 @@ def latest_checkpoint(
     folder: str | Path,  # May be missing
     aside: bool = False,  # Whether damaged ones are renamed, so that they take no whole one's place
 ) -> Checkpoint | None:  # None where there is none
-    "The newest state that is whole; a warning for each damaged one, which is passed over."
+    "The newest whole state; a warning for each damaged one; an `OSError` where it cannot be read."
     found, damaged = None, []
     for path in _files(Path(folder)):
         try:
             found = _decoded(path.read_bytes())
             break
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError) as error:
             damaged.append((path, error))
     instead = "The one before it is used." if found else "No state before it is whole."
     for path, reason in damaged:

@@ -85,19 +85,19 @@ def check_step(
     spec: ImageSpec,  # Of the data
     elements: Any,  # `element_spec` of the batches to train on
     probabilities: bool = True,  # Whether the loss takes probabilities
-) -> None:
+) -> bool:  # Whether it was taken; not on several devices, or with a step of one's own
     "Raise a `ModelError` where loss or metrics fail on a batch, or take the model's output amiss."
     own = type(model).train_step is not keras.Model.train_step
     several = model.distribute_strategy.num_replicas_in_sync > 1  # they do it by themselves
     if own or several or any(each.shape.rank is None for each in elements):
-        return
+        return False
     x, y, *weights = _blank(elements, spec)
     try:
         answer = model(x, training=False)
         model.compute_loss(x, y, answer, *weights, training=False)
         model.compute_metrics(x, y, answer, *weights)
     except (tf.errors.ResourceExhaustedError, MemoryError):
-        return  # the training will tell, and try less
+        return False  # the training will tell, and try less
     except Exception as error:  # what a loss or metric of somebody's raises
         first = str(error).strip().partition("\n")[0]
         raise ModelError(
@@ -107,18 +107,18 @@ def check_step(
     model.reset_metrics()
     if probabilities:
         _check_probabilities(model, answer, spec)
+    return True
 
 # %% ../nbs/07l_checks.ipynb #81b9421c
 def check_monitor(
-    model: keras.Model,  # After a step, such as that of `check_step`
+    model: keras.Model,  # After the step of `check_step`
     monitor: str,  # What the best epoch is the best in
     valid: bool,  # Whether there are pictures for validation
 ) -> None:
     "Raise an `OptionError` for something that will not be measured."
     names = [name for name in model.get_metrics_result() if name]
-    own = type(model).train_step is not keras.Model.train_step
     known = [*names, *([f"val_{name}" for name in names] if valid else [])]
-    if not own and names and monitor not in known:
+    if names and monitor not in known:
         raise unknown("monitor", monitor, known)
 
 # %% ../nbs/07l_checks.ipynb #a597c309

@@ -46,6 +46,8 @@ def compare(
         raise OptionError(f"There is nothing to compare in {len(runs)} run.")
     asked = pd.DataFrame([_flat(run.settings) for run in runs], dtype=object).T
     differ = asked[asked.astype(str).nunique(axis=1, dropna=False) > 1]
+    if len(differ) > 1:  # another network has other first weights
+        differ = differ.drop(index="first_weights", errors="ignore")
     reached = [dict(run.history.loc[run.best_epoch]) if run.best_epoch else {} for run in runs]
     facts = [{"best_epoch": run.best_epoch, "seconds": round(run.seconds, 1)} for run in runs]
     results = pd.DataFrame([row | fact for row, fact in zip(reached, facts, strict=True)]).T

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['said', 'optimizer_facts', 'versions', 'hardware', 'data_facts', 'architecture', 'weights_digest', 'setting_changes',
-           'changes_between', 'read_facts', 'accumulated']
+           'identity', 'changes_between', 'read_facts', 'accumulated']
 
 # %% ../nbs/07g_facts.ipynb #bbe41996
 import hashlib
@@ -128,14 +128,30 @@ _ABOUT = (
     "versions",
 )  # noted, and free to differ
 
+# %% ../nbs/07g_facts.ipynb #0d0ea642
+def _identifying(settings: Mapping[str, Any]) -> dict[str, Any]:
+    "Those settings that make a training this one, as they come back from a file."
+    return json.loads(json.dumps({k: v for k, v in settings.items() if k not in _ABOUT}))
 
+
+def identity(
+    settings: Mapping[str, Any],  # Of a run
+) -> str:  # 16 hexadecimal digits
+    "A digest of all that must be the same for a training to go on as if nothing had happened."
+    text = json.dumps(_identifying(settings), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+# %% ../nbs/07g_facts.ipynb #ce5d6f4c
 def changes_between(
     before: Mapping[str, Any],  # Settings of a run
     after: Mapping[str, Any],  # Those of another one
-) -> list[str]:  # Empty where a training may go on
-    "What is different in two trainings, a line each, beside machine and versions."
-    first, second = ({k: v for k, v in each.items() if k not in _ABOUT} for each in (before, after))
-    return setting_changes("settings", first, json.loads(json.dumps(second)))
+    of: str | None = None,  # `identity` of the settings that a state was written with, if known
+) -> list[str]:  # What is different, a line each; empty where a training may go on
+    "What is different in two trainings, beside machine and versions; a state knows best."
+    if of is not None and of == identity(after):
+        return []
+    found = setting_changes("settings", _identifying(before), _identifying(after))
+    return found or ([] if of is None else ["its state was taken over with other settings"])
 
 # %% ../nbs/07g_facts.ipynb #3475e139
 _KINDS: dict[str, Any] = {

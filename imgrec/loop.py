@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from .core import ModelError, unknown
-from .scores import best_epoch
+from .scores import best_epoch, numbers_of
 
 # %% ../nbs/07e_loop.ipynb #d363885f
 @dataclass
@@ -42,8 +42,7 @@ class _Seen(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         "Keep what is a number."
-        known = {name: np.asarray(value) for name, value in (logs or {}).items()}
-        self.row = {name: float(v.mean()) for name, v in known.items() if v.dtype.kind in "biuf"}
+        self.row = numbers_of(logs)
 
 # %% ../nbs/07e_loop.ipynb #bc98e4ad
 @dataclass
@@ -207,7 +206,8 @@ def _end_epoch(training: Training, results: Mapping[str, float]) -> None:
     training.all.on_epoch_end(len(state.rows), row)
     seen = training.seen.row  # Keras has sorted them
     row = {name: seen[name] for name in [*row, *seen] if name in seen}
-    if training.monitor not in row and (training.named or training.patience):
+    known = any(training.monitor in each for each in [row, *state.rows])
+    if not known and (training.named or training.patience):
         raise unknown("monitor", training.monitor, list(row))
     state.rows.append(row)
     state.trained, state.validated = None, 0

@@ -18,7 +18,7 @@ from typing import Any
 import keras
 
 from .core import in_notebook, unknown
-from .scores import best_epoch
+from .scores import best_epoch, numbers_of
 
 # %% ../nbs/07a_progress.ipynb #e07c270c
 def metrics_line(
@@ -81,8 +81,8 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         "Draw the epoch's metrics."
-        logs = logs or {}
-        self.rows.append(dict(logs))
+        logs = numbers_of(logs)
+        self.rows.append(logs)
         self.line = metrics_line(logs)
         if "learning_rate" in logs:
             self.line += f", rate {logs['learning_rate']:.2g}"

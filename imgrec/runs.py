@@ -7,7 +7,6 @@ __all__ = ['Run', 'history_table', 'Folder', 'open_folder']
 
 # %% ../nbs/07h_runs.ipynb #9066f7a5
 import contextlib
-import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from imgrec.core import (
     write_atomic,
     write_json,
 )
-from .facts import changes_between, read_facts, setting_changes
+from .facts import changes_between, identity, read_facts, setting_changes
 from .loop import Training
 from .places import move_aside
 from .scores import best_epoch
@@ -52,8 +51,8 @@ class Run:
         monitor = str(self.settings.get("monitor") or "val_loss")
         since = int(self.settings.get("since", 0))  # what was scored otherwise does not compete
         rows: Any = self.history.to_dict("records")[since:]
-        for name in (monitor, "loss"):
-            if found := best_epoch(rows, name, self.settings.get("direction")):
+        for name, way in ((monitor, self.settings.get("direction")), ("loss", "min")):
+            if found := best_epoch(rows, name, way):
                 return since + found
         return 0
 
@@ -105,6 +104,28 @@ def _save_model(model: keras.Model, path: Path) -> str:
         return f"{type(error).__name__}: {error}"
     return ""
 
+# %% ../nbs/07h_runs.ipynb #6e71ea1f
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    "Let an error say in which file it is."
+    try:
+        yield
+    except Exception as error:  # Keras, pandas and NumPy raise many kinds
+        first, *_ = str(error).splitlines() or [""]
+        own = " A class of your own has to be known: @keras.saving.register_keras_serializable()."
+        hint = own if path.name == _MODEL else ""
+        raise RunError(f"{path} cannot be read: {type(error).__name__}: {first}{hint}") from error
+
+
+def _history(path: Path) -> pd.DataFrame:
+    "The history in a file, with every digit."
+    if not path.exists():
+        return history_table([])
+    table = pd.read_csv(path, index_col="epoch", float_precision="round_trip")
+    table.astype(float)  # raises an error for what is no number
+    rows: Any = table.to_dict("records")
+    return history_table(rows)
+
 # %% ../nbs/07h_runs.ipynb #68dc48dd
 @dataclass
 class Folder:
@@ -134,11 +155,12 @@ class Folder:
         "Note what is asked, and the network; a new training loses the states that are there."
         self.tidy()
         if fresh:
-            shutil.rmtree(self.path / _STATES, ignore_errors=True)
+            for old in (self.path / _STATES).glob("step-*.checkpoint"):
+                old.unlink()
         self.settings["unfinished"] = True
         if training is not None:
             training.keep = self.keep
-        if training is not None and carried:  # a kill before the next line takes it over again
+        if training is not None and carried:  # first: a state knows whose it is
             _keep(self, training, last=True, alone=True)
         _write(self, model, 0.0)
         if training is not None and fresh:  # a kill before the next state begins as this one did
@@ -160,8 +182,9 @@ class Folder:
         _write(self, run.model, run.seconds, run.history)
 
     def latest(self) -> Checkpoint | None:
-        "Where to go on; None where nothing was kept yet."
-        return latest_checkpoint(self.path / _STATES, aside=True)
+        "Where to go on; None where nothing was kept yet; a `RunError` for what cannot be read."
+        with _reading(self.path / _STATES):
+            return latest_checkpoint(self.path / _STATES, aside=True)
 
 # %% ../nbs/07h_runs.ipynb #927381a9
 def _write(
@@ -196,8 +219,9 @@ def _keep(folder: Folder, training: Training, last: bool, alone: bool = False) -
             write_atomic(folder.path / _HISTORY, history_table(rows).to_csv())
             folder.noted = len(rows)
         if due and _sound_so_far(training):
-            state = training.state.step, *state_of(training)
-            write_checkpoint(folder.path / _STATES, *state, alone=alone)
+            arrays, facts = state_of(training)
+            facts["of"] = identity(folder.settings)
+            write_checkpoint(folder.path / _STATES, training.state.step, arrays, facts, alone)
             folder.written = time.monotonic()
             folder.every = min(_AT_MOST, 30 * (folder.written - now))
     except OSError as error:
@@ -234,16 +258,14 @@ def open_folder(
         move_aside(directory, last=_RUN)
         return folder, None, []
     before = read_facts(directory / _RUN)["settings"]
-    changes = changes_between(before, settings)
+    found = folder.latest()
+    changes = changes_between(before, settings, getattr(found, "facts", {}).get("of"))
     if changes and if_exists is None:
         ways = '"continue" to train its weights further, or to ' if further else ""
         raise RunError(
             f"{directory} holds a training that differs: {'; '.join(changes)}. Set if_exists to "
             f'{ways}"new" to begin anew.'
         )
-    found = folder.latest()
-    if found is None and any((directory / _STATES).glob("*.damaged")):
-        warnings.warn(f"{directory} has no whole state any more: it begins anew.", stacklevel=4)
     if differ := setting_changes("versions", before.get("versions"), settings.get("versions")):
         warnings.warn(
             f"{directory} was begun with other versions ({'; '.join(differ)}), and may differ in "
@@ -255,8 +277,10 @@ def open_folder(
             f"{directory} holds a training that has ended, and no state to go on from. Run.load "
             'reads it; set if_exists to "new" to begin anew.'
         )
-    if found is not None and not changes:
-        settings["first_weights"] = before.get("first_weights")
+    if found is None and any((directory / _STATES).glob("*.damaged")):
+        warnings.warn(f"{directory} has no whole state any more: it begins anew.", stacklevel=4)
+    if found is not None and "first_weights" in before:
+        settings["first_weights"] = before["first_weights"]
     return folder, found, changes
 
 # %% ../nbs/07h_runs.ipynb #073c1e7f
@@ -291,30 +315,9 @@ def _load(directory: Path) -> Run:
         model = keras.saving.load_model(directory / _MODEL, compile=False)
     run = Run(model, history, facts["seconds"], facts["settings"], spec, directory)
     chosen = run.finished or run.seconds > 0  # by `fit`, at its end or when it was stopped
-    found = None if chosen else latest_checkpoint(directory / _STATES)
     with _reading(directory / _STATES):
+        found = None if chosen else latest_checkpoint(directory / _STATES)
         return run if found is None else _as_it_stands(run, found)
-
-# %% ../nbs/07h_runs.ipynb #6e71ea1f
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    "Let an error say in which file it is."
-    try:
-        yield
-    except Exception as error:  # Keras, pandas and NumPy raise many kinds
-        first, *_ = str(error).splitlines() or [""]
-        own = " A class of your own has to be known: @keras.saving.register_keras_serializable()."
-        hint = own if path.name == _MODEL else ""
-        raise RunError(f"{path} cannot be read: {type(error).__name__}: {first}{hint}") from error
-
-
-def _history(path: Path) -> pd.DataFrame:
-    "The history in a file, with every digit."
-    if not path.exists():
-        return history_table([])
-    table = pd.read_csv(path, index_col="epoch", float_precision="round_trip").astype(float)
-    rows: Any = table.to_dict("records")
-    return history_table(rows)
 
 # %% ../nbs/07h_runs.ipynb #c0631751
 def _as_it_stands(run: Run, checkpoint: Checkpoint) -> Run:

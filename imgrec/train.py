@@ -185,6 +185,7 @@ def _open(asked: SimpleNamespace, training: Training, settings: dict) -> Folder 
     if isinstance(shown := training.callbacks[-1], Progress):
         shown.rows.extend(training.state.rows)
         shown.since = training.state.since
+    settings["since"] = training.state.since
     folder.start(asked.model, training, found is None, carried=bool(found and changes))
     return folder
 
@@ -230,14 +231,14 @@ def _trained(asked: SimpleNamespace) -> Run:
         _compiled(asked, model, splits.steps_per_epoch)
         settings = _settings(asked, model)
         asked.training = training = _training(asked, model, splits)
-        check_step(model, splits.spec, training.batches(0).element_spec, asked.loss is None)
-        if asked.monitor is not None and not asked.callbacks:  # they may add to what is measured
+        tried = check_step(model, splits.spec, training.batches(0).element_spec, asked.loss is None)
+        if tried and asked.monitor is not None and not asked.callbacks:  # these may measure more
             check_monitor(model, _monitor(asked)[0], splits.valid is not None)
         folder = _open(asked, training, settings)
         settings["unfinished"] = not _run(asked, training)
-        settings["since"] = training.state.since
         lost = asked.splits.problems[["file", "reason"]]
         settings["set_aside"] = dict(lost.to_numpy().tolist())
+        settings["since"] = training.state.since
         _choose(asked, training)
     bring_back(model, asked.model)
     history, spent = history_table(training.state.rows), training.state.seconds
@@ -306,7 +307,7 @@ def fit(
     label_smoothing: float = 0.0,  # Share of a label that goes to all classes alike, in [0, 1)
     class_weights: str | Mapping | None = None,  # "balanced", or class to weight
     early_stopping: int | None = None,  # Epochs without a better one before stopping
-    monitor: Any = None,  # What is to be best, or ("val_cost", "min"); default: "val_loss"
+    monitor: Any = None,  # A metric, or ("val_cost", "min"); default: "val_loss", else "loss"
     checkpoint: str = "best",  # Which weights the model gets: of the "best" or the "last" epoch
     directory: str | Path | None = None,  # A folder that keeps the run, to go on there
     if_exists: str | None = None,  # "continue" or "new", for a directory that differs

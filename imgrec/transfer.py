@@ -18,12 +18,13 @@ import numpy as np
 import tensorflow as tf
 
 # %% ../nbs/08e_transfer.ipynb #d7a7bd32
-from .backbones import BACKBONES, build_backbone, norms_frozen
+from .backbones import BACKBONES, build_backbone, copy_of, norms_frozen
 from .blocks import head, probabilities
 from .checks import check_fit
-from .compiling import compile_model, loss_for, weighted, weights_of_classes
+from .compiling import compile_model, loss_for, make_optimizer, weighted, weights_of_classes
 from .core import DataError, ImageSpec, ModelError, OptionError, seed_everything, unknown
 from .data import Splits, as_splits
+from .devices import check_strategy
 from imgrec.facts import (
     architecture,
     changes_between,
@@ -228,7 +229,7 @@ def fine_tune(
     weight_decay: float | None = None,  # Of kernels, for the whole, from 0; default: Keras's
     metrics: Sequence | None = None,  # Keras metrics; default: those for the labels
     early_stopping: int | None = None,  # Epochs of the whole without a better one
-    monitor: Any = None,  # What is to be best, or ("val_cost", "min"); default: "val_loss"
+    monitor: Any = None,  # A metric, or ("val_cost", "min"); default: "val_loss", else "loss"
     directory: str | Path | None = None,  # A folder that keeps the run, to go on there
     if_exists: str | None = None,  # "new" moves aside what a directory holds of another run
     callbacks: Sequence[keras.callbacks.Callback] = (),  # Of your own, for the whole
@@ -260,8 +261,9 @@ def _check(asked: SimpleNamespace) -> None:
             "lowest is a share in (0, 1] and dropout one in [0, 1), received "
             f"{asked.lowest!r} and {asked.dropout!r}."
         )
-    if asked.ema is not None and not 0 < asked.ema < 1:
-        raise OptionError(f"ema is a share kept at every step, in (0, 1), received {asked.ema!r}.")
+    make_optimizer("adamw", 1e-3, asked.weight_decay, asked.ema)
+    if asked.strategy is not None:
+        check_strategy(asked.strategy)
     loss_for(asked.splits.spec, asked.label_smoothing)
     if asked.class_weights is not None:
         weights_of_classes(asked.splits, asked.class_weights)
@@ -287,8 +289,10 @@ def _tuned(asked: SimpleNamespace) -> Run:
             "Expected the name of a backbone, or a keras.Model from pixels to (batch, features), "
             f"received {backbone!r}."
         )
-    own = backbone is asked.backbone
-    asked.began = weights_digest(backbone) if own else asked.weights and str(asked.weights)
+    if backbone is asked.backbone:
+        asked.began, backbone = weights_digest(backbone), copy_of(backbone)
+    else:
+        asked.began = asked.weights and str(asked.weights)
     seed_everything(asked.seed)  # what was drawn before depends on what the cache holds
     top, model = head_on(backbone, spec, asked.dropout)
     check_fit(model, spec)

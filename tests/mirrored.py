@@ -15,6 +15,7 @@ from imgrec.core import ModelError, OptionError
 from imgrec.data import load
 from imgrec.runs import Run
 from imgrec.train import fit
+from imgrec.transfer import fine_tune
 
 
 class Own(keras.Model):
@@ -35,6 +36,14 @@ def network(*between):
     parts = [layers.Rescaling(1 / 255), layers.Conv2D(4, 3, activation="relu"), *between]
     last = [layers.Flatten(), layers.Dense(3, activation="softmax")]
     return keras.Sequential([keras.Input((6, 6, 1)), *parts, *last])
+
+
+def features():
+    "A small backbone, always with the same first weights."
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6, 6, 1))
+    x = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(inputs))
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="features")
 
 
 def gap(first, second):
@@ -84,6 +93,9 @@ def main(folder):
             kept[name] = fit(model, splits, 3, **both, **resumable, **options)
     found["resumed"] = gap(kept["whole"], kept["broken"])
     found["loaded"] = gap(kept["broken"], Run.load(f"{folder}/broken"))
+    how = {"dropout": 0, "monitor": "val_loss", "progress": "none"}  # dropout differs by device
+    tuned = [fine_tune(features(), splits, 2, strategy=each, **how) for each in (None, strategy)]
+    found["tuned"] = gap(*tuned)
     with strategy.scope():
         own = Own(3)
     found["own"] = len(fit(own, splits, 1, **both).history)

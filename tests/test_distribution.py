@@ -31,6 +31,7 @@ def mirrored(tmp_path_factory):
 
 def test_two_devices_train_as_one_does(mirrored):
     assert mirrored["alike"] < 1e-5, "with averaged weights and weights of classes"
+    assert mirrored["tuned"] < 1e-5, "the whole of a pretrained network, too"
 
 
 def test_the_model_that_was_given_is_trained_and_can_be_evaluated(mirrored):

@@ -426,8 +426,40 @@ def test_a_kill_while_another_training_takes_over_harms_neither(
         patch.setattr("imgrec.runs._save_model", killed)
         with pytest.raises(SystemExit):
             train(other, folder, **how)
+    for kept in Path(shutil.copytree(folder, tmp_path / "back"), "checkpoints").iterdir():
+        assert kept.name == "step-0000000004.checkpoint"  # of six batches, it was step 8
     run = train(other, folder, **how)
     pd.testing.assert_frame_equal(run.history, expected.history)
+    back = tmp_path / "back"
+    with pytest.raises(RunError, match="its state was taken over with other settings"):
+        train(splits, back)  # what was there first
+    first = train(splits, back, if_exists="continue")
+    assert first.finished and len(first.history) == 2
+
+
+def test_another_direction_begins_a_new_comparison(splits, tmp_path):
+    own = {"callbacks": [Cost()], "early_stopping": None}
+    assert train(splits, tmp_path, 3, monitor=("val_cost", "min"), **own).best_epoch == 1
+    how = {"if_exists": "continue", **own}
+    run = train(splits, tmp_path, 5, monitor=("val_cost", "max"), **how)
+    assert run.best_epoch == 5 and run.settings["since"] == 3
+    assert Run.load(tmp_path).best_epoch == 5
+
+
+class Cost(keras.callbacks.Callback):
+    "Something that grows from epoch to epoch."
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_cost"] = epoch
+
+
+@pytest.mark.parametrize("kind", ["loss", "missing"])
+def test_without_what_was_monitored_the_best_epoch_has_the_lowest_loss(splits, folder, kind):
+    run = Run.load(folder)
+    history = run.history.assign(loss=[0.5, 0.9], val_accuracy=np.nan)
+    history = history.drop(columns="val_accuracy") if kind == "missing" else history
+    settings = run.settings | {"monitor": "val_accuracy", "direction": "max"}
+    assert replace(run, history=history, settings=settings).best_epoch == 1
 
 
 def test_first_weights_that_are_not_used_are_said(splits, tmp_path, capsys):
@@ -443,6 +475,21 @@ def test_first_weights_that_are_not_used_are_said(splits, tmp_path, capsys):
         np.testing.assert_array_equal(run.model.get_weights()[0], began.model.get_weights()[0])
 
 
+def test_states_that_cannot_be_read_are_left_as_they_are(splits, tmp_path, monkeypatch):
+    train(splits, tmp_path, 3, callbacks=[PressCtrlC(6)])
+    before = contents(tmp_path / "checkpoints")
+    with monkeypatch.context() as patch:
+
+        def refused(path):
+            raise PermissionError(13, "Permission denied", str(path))
+
+        patch.setattr("imgrec.checkpoints.Path.read_bytes", refused)
+        with pytest.raises(RunError, match="checkpoints cannot be read: PermissionError"):
+            train(splits, tmp_path, 3, callbacks=[PressCtrlC(0)])
+    assert contents(tmp_path / "checkpoints") == before
+    assert train(splits, tmp_path, 3, callbacks=[PressCtrlC(0)]).finished
+
+
 def test_where_no_state_is_whole_it_begins_anew_and_says_so(splits, tmp_path):
     train(splits, tmp_path, 3, callbacks=[PressCtrlC(6)])
     for state in (tmp_path / "checkpoints").iterdir():
@@ -451,6 +498,12 @@ def test_where_no_state_is_whole_it_begins_anew_and_says_so(splits, tmp_path):
         run = train(splits, tmp_path, 3, callbacks=[PressCtrlC(0)])
     assert any("no whole state any more: it begins anew" in str(each.message) for each in told)
     assert run.finished and len(run.history) == 3
+    assert len(list((tmp_path / "checkpoints").glob("*.damaged"))) == 2, "they may be looked at"
+    for state in (tmp_path / "checkpoints").iterdir():
+        state.write_bytes(b"rot")
+    with pytest.warns(UserWarning) as told, pytest.raises(RunError, match="no state to go on from"):
+        train(splits, tmp_path, 3, callbacks=[PressCtrlC(0)])
+    assert not any("begins anew" in str(each.message) for each in told)
 
 
 class StopAfter(keras.callbacks.Callback):

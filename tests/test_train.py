@@ -171,6 +171,12 @@ class Measure(keras.callbacks.Callback):
         logs["val_cost"], logs["said"] = abs(epoch - 1), "what is no number stays out"
 
 
+def test_a_word_among_the_metrics_does_not_disturb_the_progress(splits, capsys):
+    run = fit(linear(), splits, 2, progress="log", callbacks=[Measure()])
+    assert run.finished and "val_cost" in run.history and "said" not in run.history
+    assert "epoch 2/2" in capsys.readouterr().out
+
+
 def test_a_callback_may_measure_what_is_to_be_best(splits):
     own = {"callbacks": [Measure()]}
     for way, best in (("min", 2), ("max", 1)):

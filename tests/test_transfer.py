@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from interrupting import PressCtrlC
@@ -160,9 +161,29 @@ def test_metrics_decay_and_devices_of_ones_own_are_used(splits):
     run = fine_tune(small(), splits, 1, weight_decay=0.5, strategy=devices, **how)
     assert run.history["val_top2"].between(0, 1).all() and len(run.history) == 3
     assert run.settings["metrics"] == ["accuracy", "top2"] and run.settings["weight_decay"] == 0.5
+    plain = fine_tune(small(), splits, 1, weight_decay=0.0, **how | {"monitor": "val_loss"})
+    kernels = [np.abs(each.model.get_weights()[0]).sum() for each in (run, plain)]
+    assert kernels[0] != kernels[1], "what decays is another"
     assert set(run.model.evaluate(splits.valid, verbose=0, return_dict=True)) >= {"top2"}
     with pytest.raises(OptionError, match=r"monitor 'val_top3'\. Did you mean 'val_top2'"):
         fine_tune(small(), splits, 1, **how | {"monitor": ("val_top3", "max")})
+
+
+def test_a_backbone_of_ones_own_stays_as_it_is_and_may_be_used_again(splits, tmp_path):
+    own, how = small(), {"epochs": 2, "head_epochs": 2, "progress": "none"}
+    before = own.get_weights()
+    first = fine_tune(own, splits, directory=tmp_path, **how)
+    for ours, theirs in zip(own.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (first.model.get_weights()[0] != before[0]).any()
+    again = fine_tune(own, splits, directory=tmp_path, **how)  # the cell is run once more
+    second = fine_tune(own, splits, **how)
+    for run in (again, second):
+        pd.testing.assert_frame_equal(run.history, first.history)
+    stopped = fine_tune(own, splits, directory=tmp_path / "b", callbacks=[PressCtrlC(9)], **how)
+    assert not stopped.finished
+    whole = fine_tune(own, splits, directory=tmp_path / "b", callbacks=[PressCtrlC(0)], **how)
+    pd.testing.assert_frame_equal(whole.history, first.history)
 
 
 def test_the_same_seed_gives_the_same_head(splits):
@@ -196,6 +217,8 @@ def test_a_share_of_the_rate_by_depth(splits):
         ({"epochs": -1}, OptionError, "epochs must be a whole number from 0"),
         ({"head_epochs": 0}, OptionError, "head_epochs must be a whole number from 1"),
         ({"if_exists": "new"}, OptionError, "if_exists is about a directory"),
+        ({"weight_decay": -1}, OptionError, "weight_decay must be a number from 0"),
+        ({"strategy": "mirrored"}, OptionError, "strategy"),
         ({"if_exists": "continue", "directory": "x"}, OptionError, "Unknown if_exists"),
         ({"dropout": 2}, OptionError, r"dropout one in \[0, 1\), received 0.01 and 2"),
         ({"ema": 1}, OptionError, "ema is a share"),
