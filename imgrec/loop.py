@@ -68,8 +68,9 @@ class Training:
 
     def __post_init__(self) -> None:
         params = {"epochs": self.epochs, "steps": self.steps, "verbose": 1}
-        self.seen, several = _Seen(), keras.callbacks.CallbackList
-        self.all = several([*self.callbacks, self.seen], model=self.model, **params)
+        self.seen = _Seen()
+        called = [*self.callbacks, self.seen]
+        self.all = keras.callbacks.CallbackList(called, model=self.model, **params)
         self.iterator: Any = None
 
     @property

@@ -166,7 +166,7 @@ def begin(
     return training
 
 # %% ../nbs/07f_states.ipynb #e7c0deaa
-_OTHER_SCORES = ("loss:", "label_smoothing:", "monitor:", "direction:", "catalog:")  # no match
+_OTHER_SCORES = ("loss:", "label_smoothing:", "monitor:", "direction:", "catalog:")  # not alike
 
 
 def carry_on(

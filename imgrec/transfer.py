@@ -73,9 +73,9 @@ def _features(asked: SimpleNamespace, backbone: keras.Model) -> tuple[Features, 
     "Features to train on, and a dataset of those to validate with, or None."
     valid = None
     try:
-        table = _table(asked, backbone, "train", asked.copies)
+        table = _sound_features(asked, backbone, "train", asked.copies)
         if asked.splits.valid is not None:
-            found = _table(asked, backbone, "valid", 0)
+            found = _sound_features(asked, backbone, "valid", 0)
             valid = tf.data.Dataset.from_tensor_slices((found.features, found.labels)).batch(256)
     except KeyboardInterrupt:
         print(f"Stopped by hand before the head could be trained. {_left_of(asked)}")
@@ -83,7 +83,9 @@ def _features(asked: SimpleNamespace, backbone: keras.Model) -> tuple[Features, 
     return table, valid
 
 
-def _table(asked: SimpleNamespace, backbone: keras.Model, part: str, copies: int) -> Features:
+def _sound_features(
+    asked: SimpleNamespace, backbone: keras.Model, part: str, copies: int
+) -> Features:
     "Features of a part; a `DataError` that names the batch where labels do not fit the classes."
     splits, quiet = asked.splits, asked.progress == "none"
     found = features_of(backbone, splits, part, copies, quiet)
