@@ -36,7 +36,8 @@ from .loop import Training, run_epochs
 from .pipelines import explaining
 from .places import locked
 from .progress import Progress, progress_callback
-from .runs import Folder, Run, history_table, open_folder
+from .run_folder import Folder, history_table, open_folder
+from .runs import Run
 from .schedules import rate_for
 from .scores import monitored
 from .states import begin, carry_on, ctrl_c_asks, remembers
@@ -245,7 +246,7 @@ def _trained(asked: SimpleNamespace) -> Run:
     place = None if folder is None else folder.path
     run = Run(asked.model, history, spent, settings, splits.spec, place)
     if folder is not None:
-        folder.finish(run)
+        folder.finish(run.model, run.history, run.seconds)
     return run
 
 # %% ../nbs/08_train.ipynb #6d84b1d3

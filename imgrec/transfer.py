@@ -39,7 +39,8 @@ from .features import Features, features_of
 from .loop import Training, run_epochs
 from .pipelines import check_labels, fault_in
 from .places import locked
-from .runs import Folder, Run, history_table, open_folder
+from .run_folder import Folder, history_table, open_folder
+from .runs import Run
 from .schedules import make_schedule
 from .scores import best_epoch, monitored
 from .sizes import any_size, check_sizes, growing, sizes_of_epochs
@@ -310,7 +311,7 @@ def _tuned(asked: SimpleNamespace) -> Run:
     compile_model(model, spec, **how)  # plain again
     if folder is not None:
         folder.settings = run.settings
-        folder.finish(run)
+        folder.finish(run.model, run.history, run.seconds)
     return run
 
 # %% ../nbs/08e_transfer.ipynb #fc92200b

@@ -22,7 +22,8 @@ from imgrec.core import ImgrecError, MissingFileError, RunError
 from imgrec.data import load
 from imgrec.facts import accumulated
 from imgrec.places import free_name, locked
-from imgrec.runs import Run, history_table
+from imgrec.run_folder import history_table
+from imgrec.runs import Run
 from imgrec.train import fit
 
 LABELS = np.arange(48) % 3
@@ -339,7 +340,7 @@ def test_a_kill_before_the_first_step_leaves_a_folder_to_begin_in(splits, tmp_pa
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("imgrec.runs._save_model", killed)
+        patch.setattr("imgrec.run_folder._save_model", killed)
         with pytest.raises(SystemExit):
             train(splits, tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["run.json"]
@@ -423,7 +424,7 @@ def test_a_kill_while_another_training_takes_over_harms_neither(
         def killed(*these):
             raise SystemExit
 
-        patch.setattr("imgrec.runs._save_model", killed)
+        patch.setattr("imgrec.run_folder._save_model", killed)
         with pytest.raises(SystemExit):
             train(other, folder, **how)
     for kept in Path(shutil.copytree(folder, tmp_path / "back"), "checkpoints").iterdir():
@@ -579,8 +580,8 @@ def test_states_are_kept_at_least_every_thirty_seconds(splits, tmp_path, monkeyp
         def on_train_batch_end(self, batch, logs=None):
             clock[0] += 1.5
 
-    monkeypatch.setattr("imgrec.runs.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("imgrec.runs.write_checkpoint", slow_disk)
+    monkeypatch.setattr("imgrec.run_folder.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("imgrec.run_folder.write_checkpoint", slow_disk)
     train(splits, tmp_path, 20, callbacks=[Tick()])
     gaps = np.diff(kept)
     assert len(kept) >= 4 and gaps.max() <= 30 and gaps[1:-1].min() > 10
@@ -663,8 +664,8 @@ def test_arrays_go_on_from_the_last_epoch_that_ended(tmp_path, capsys):
 
 
 def test_a_state_of_a_loss_that_is_no_number_is_not_kept(splits, tmp_path, monkeypatch):
-    monkeypatch.setattr("imgrec.runs._EVERY", 0.0)
-    monkeypatch.setattr("imgrec.runs._AT_MOST", 0.0)
+    monkeypatch.setattr("imgrec.run_folder._EVERY", 0.0)
+    monkeypatch.setattr("imgrec.run_folder._AT_MOST", 0.0)
 
     class Explosion(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):

@@ -403,8 +403,8 @@ def test_a_word_that_is_misspelt_destroys_nothing(splits, tmp_path):
 def test_the_head_goes_on_where_it_was_killed(splits, tmp_path, monkeypatch):
     from imgrec import loop
 
-    monkeypatch.setattr("imgrec.runs._EVERY", 0.0)
-    monkeypatch.setattr("imgrec.runs._AT_MOST", 0.0)
+    monkeypatch.setattr("imgrec.run_folder._EVERY", 0.0)
+    monkeypatch.setattr("imgrec.run_folder._AT_MOST", 0.0)
     how = {"epochs": 0, "head_epochs": 6, "progress": "none"}
     expected = fine_tune(small(), splits, **how)
     known, epochs = loop._end_epoch, []
