@@ -107,7 +107,7 @@ def _entry(name: str) -> ModelEntry:
         return MODELS[name]
     if name not in BACKBONES:
         close = difflib.get_close_matches(str(name), BACKBONES, n=2)
-        raise unknown("model", name, [*MODELS, *(close or ["efficientnet_lite0"])])
+        raise unknown("model", name, dict.fromkeys([*MODELS, "efficientnet_lite0", *close]))
     row = BACKBONES[name]
     return ModelEntry(partial(backbone_model, name), row.about, row.paper, OPTION_KINDS)
 

@@ -27,18 +27,23 @@ def stored(
 
 
 def summary(
-    rows: Iterable[dict[str, Any]],  # With name, seed, right, of and seconds
+    rows: Iterable[dict[str, Any]],  # Name, seed, right, of, epochs, (processor) seconds
 ) -> pd.DataFrame:  # A row a name
     "Mean accuracy over the seeds, with the interval that as many pictures leave to a mean score."
     told = {}
     for name, of in pd.DataFrame(rows).groupby("name", sort=False):
         scores = 100 * of["right"] / of["of"]
+        places = 2 if of["of"].min() >= 10_000 else 1  # what a single picture moves
+        spread = f": {scores.min():.{places}f} to {scores.max():.{places}f}"
+        clock = "seconds" if "seconds" in of else "processor seconds"
         score = interval(round(of["right"].mean()), round(of["of"].mean()))
         told[str(name).rpartition(": ")[2]] = {
-            "accuracy": f"{scores.mean():.1f} %",
-            "95 % interval": f"{100 * score.low:.1f} to {100 * score.high:.1f}",
-            "seeds": f"{len(of)}: {scores.min():.1f} to {scores.max():.1f}",
+            "accuracy": f"{scores.mean():.{places}f} %",
+            "95 % interval": f"{100 * score.low:.{places}f} to {100 * score.high:.{places}f}",
+            "seeds": f"{len(of)}{spread if len(of) > 1 else ''}",
             "epochs": round(of["epochs"].mean()),
-            "seconds": round(of["seconds"].mean()),
+            clock: round(of[clock].mean()),
         }
+        if "AUC" in of and of["AUC"].notna().all():
+            told[str(name).rpartition(": ")[2]]["AUC"] = f"{of['AUC'].mean() / 100:.3f}"
     return pd.DataFrame.from_dict(told, orient="index").rename_axis(f"n={score.n}")
