@@ -8,6 +8,7 @@ __all__ = ['compare']
 # %% ../nbs/07k_comparison.ipynb #e0fe3fa4
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -39,17 +40,18 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 # %% ../nbs/07k_comparison.ipynb #5329ca83
 def compare(
-    *runs: Run,  # Two or more
+    *runs: Run | str | Path,  # Two or more, or their folders
 ) -> pd.DataFrame:  # A column a run; a row for what differs, and for each metric
     "What was different in several trainings, and what they reached in their best epochs."
     if len(runs) < 2:
         raise OptionError(f"There is nothing to compare in {len(runs)} run.")
-    asked = pd.DataFrame([_flat(run.settings) for run in runs], dtype=object).T
+    read = [each if isinstance(each, Run) else Run.load(each) for each in runs]
+    asked = pd.DataFrame([_flat(run.settings) for run in read], dtype=object).T
     differ = asked[asked.astype(str).nunique(axis=1, dropna=False) > 1]
     if len(differ) > 1:  # another network has other first weights
         differ = differ.drop(index="first_weights", errors="ignore")
-    reached = [dict(run.history.loc[run.best_epoch]) if run.best_epoch else {} for run in runs]
-    facts = [{"best_epoch": run.best_epoch, "seconds": round(run.seconds, 1)} for run in runs]
-    results = pd.DataFrame([row | fact for row, fact in zip(reached, facts, strict=True)]).T
-    table = pd.concat({"settings": differ, "best epoch": results.astype(object)})
-    return table.set_axis(_names(runs), axis=1)
+    reached = [dict(run.history.loc[run.best_epoch]) if run.best_epoch else {} for run in read]
+    facts = [{"best_epoch": run.best_epoch, "seconds": round(run.seconds, 1)} for run in read]
+    rows = [row | fact for row, fact in zip(reached, facts, strict=True)]
+    table = pd.concat({"settings": differ, "best epoch": pd.DataFrame(rows, dtype=object).T})
+    return table.set_axis(_names(read), axis=1)

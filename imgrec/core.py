@@ -104,7 +104,8 @@ def unknown(
 ) -> ImgrecError:  # The error, to be raised by the caller
     "An error for a name that does not exist, with the closest one that does."
     known = [str(option) for option in options]
-    close = difflib.get_close_matches(str(name), known, n=1)
+    longer = [each for each in known if name and each.startswith(str(name))]
+    close = longer or difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return error(f"Unknown {kind} {name!r}.{hint} Expected one of: {', '.join(known)}.")
 
@@ -114,7 +115,7 @@ def many(
     noun: str,  # Of one of them
 ) -> str:  # Such as "1 batch" or "2,000 pictures"
     "A count and its noun."
-    plural = noun + ("es" if noun.endswith(("ch", "s", "x")) else "s")
+    plural = noun + ("es" if noun.endswith(("tch", "s", "x")) else "s")  # epochs, batches
     return f"{count:,} {noun if count == 1 else plural}"
 
 # %% ../nbs/00_core.ipynb #c9a68b91

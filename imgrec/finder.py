@@ -218,13 +218,29 @@ def _climb(asked: SimpleNamespace) -> list[tuple[float, float]]:
     return rows
 
 # %% ../nbs/08b_finder.ipynb #e4af509b
-def _note(asked: SimpleNamespace, rows: list[tuple[float, float]]) -> str:
-    "What a reader of the result must know about how the test went."
+def _doubt(asked: SimpleNamespace, losses: list[float]) -> str:
+    "A word where the loss stays near that of a guess that takes all classes to be as likely."
+    spec = asked.splits.spec
+    guess = math.log(spec.classes if spec.label_mode in ("categorical", "int") else 2)
+    lowest = smooth(losses)[min(len(losses), _LEAST) - 1 :].min()  # means of few jump about
+    if asked.loss is not None or not lowest > 0.95 * guess:
+        return ""
+    return f"the loss came hardly below that of a guess ({guess:.2f}): this test says little"
+
+
+def _cut_short(asked: SimpleNamespace, rows: list[tuple[float, float]]) -> str:
+    "A word where time ended before the rates did."
     if len(rows) == asked.steps or diverged([loss for _, loss in rows]):
         return ""
     note = f"{len(rows)} of {many(asked.steps, 'batch')}, as many as fit in {asked.seconds:g} s"
     rest = rows[-1][0] < 0.99 * asked.highest
     return note + (f"; rates up to {asked.highest:g} were not tried" if rest else "")
+
+
+def _note(asked: SimpleNamespace, rows: list[tuple[float, float]]) -> str:
+    "What a reader of the result must know about how the test went."
+    words = _cut_short(asked, rows), _doubt(asked, [loss for _, loss in rows])
+    return "; ".join(filter(None, words))
 
 # %% ../nbs/08b_finder.ipynb #f91405a1
 def _check(asked: SimpleNamespace) -> None:

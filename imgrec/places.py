@@ -18,9 +18,13 @@ from .core import RunError
 # %% ../nbs/00e_places.ipynb #24d6692a
 @contextlib.contextmanager
 def locked(
-    directory: Path,  # Made if it is not there
+    directory: str | Path | None,  # Made if it is not there; None: there is nothing to lock
 ) -> Iterator[None]:  # A context manager
     "Be the only one that trains in a folder; a `RunError` where that cannot be."
+    if directory is None:
+        yield
+        return
+    directory = Path(directory)
     lock = FileLock(directory / ".lock")
     try:
         directory.mkdir(parents=True, exist_ok=True)

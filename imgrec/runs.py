@@ -14,7 +14,7 @@ import keras
 import pandas as pd
 
 from .checkpoints import Checkpoint, latest_checkpoint
-from .core import ImageSpec, MissingFileError, RunError
+from .core import ImageSpec, MissingFileError, RunError, many
 from .facts import read_facts
 from .run_folder import HISTORY, MODEL, RUN, STATES, history_table, reading
 from .scores import best_epoch
@@ -59,10 +59,19 @@ class Run:
         return _describe(self)
 
 # %% ../nbs/07i_runs.ipynb #9d04f061
+def _epochs(run: Run) -> str:
+    "How many epochs there were, of which phase."
+    phases = run.history.get("phase")
+    if phases is None:
+        return many(len(run.history), "epoch")
+    head = int((phases == 1).sum())
+    return f"{many(head, 'epoch')} of the head, {len(phases) - head} of all"
+
+
 def _describe(run: Run) -> str:
     "A run in one line."
     ended = "" if run.finished else ", not finished"
-    start = f"Run: {run.model.name}, {len(run.history)} epochs in {run.seconds:.0f} s{ended}"
+    start = f"Run: {run.model.name}, {_epochs(run)} in {run.seconds:.0f} s{ended}"
     if not run.best_epoch:
         return start
     best = run.history.loc[run.best_epoch].drop("learning_rate", errors="ignore")

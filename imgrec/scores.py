@@ -31,12 +31,14 @@ def direction_of(
         return "min"
     if name in UP or name.endswith(UP):
         return "max"
+    close = [known for known in UP if known.startswith(name)]
+    hint = f" Did you mean {monitor.removesuffix(name) + close[0]!r}?" if name and close else ""
     raise OptionError(
-        f"Whether {monitor!r} should be small or large is not known from its name. "
+        f"Whether {monitor!r} should be small or large is not known from its name.{hint} "
         f"Expected a loss, one of {', '.join(UP)}, or 'min' or 'max' beside it."
     )
 
-
+# %% ../nbs/00d_scores.ipynb #fa9f2c63
 def monitored(
     monitor: str | Sequence[str] | None,  # Such as "val_accuracy", or ("val_cost", "min")
     usual: str,  # What it is where nothing is said

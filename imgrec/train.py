@@ -6,7 +6,6 @@
 __all__ = ['fit']
 
 # %% ../nbs/08_train.ipynb #2494fe6d
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 # %% ../nbs/08_train.ipynb #0cd793c4
-from .checks import check_fit, check_monitor, check_rates, check_step
+from .checks import check_fit, check_monitor, check_place, check_rates, check_step
 from .compiling import compile_model, reseed, weighted, weights_of_classes
 from .core import ModelError, OptionError, many, optional, seed_everything, unknown
 from .data import Splits, as_splits
@@ -176,9 +175,10 @@ def _open(asked: SimpleNamespace, training: Training, settings: dict) -> Folder 
         carry_on(training, found, changes)
         _say(asked, f"{place}: trained further from epoch {len(training.state.rows)}, changed.")
     elif found is not None:
-        at = "finished" if training.over else f"epoch {len(training.state.rows) + 1} is next"
-        own = "" if settings["first_weights"] == weights else ", from first weights of its own"
-        _say(asked, f"{place} holds this training ({at} of {asked.epochs}). It goes on there{own}.")
+        at, ended = len(training.state.rows), training.over
+        goes = f"It has ended, in epoch {at}" if ended else f"It goes on in epoch {at + 1}"
+        own = "" if settings["first_weights"] == weights else ", with the weights it began with"
+        _say(asked, f"{place} holds this training. {goes} of {asked.epochs}{own}.")
     if found is None and asked.splits.catalog is None:
         _say(
             asked, "These are datasets of your own: should it stop, it goes on from an epoch's end."
@@ -204,7 +204,7 @@ def _run(asked: SimpleNamespace, training: Training) -> bool:
         kept = "best epoch so far" if training.state.best else "last batch"
         print(
             f"Stopped by hand in epoch {epoch} of {asked.epochs}; the model has the weights of its "
-            f"{kept}. To go on from here, {how}."
+            f"{kept}, and run.finished is False. To go on from here, {how}."
         )
         return False
     finally:
@@ -326,7 +326,8 @@ def fit(
     asked.splits = as_splits(splits)
     _check(asked)
     check_fit(model, asked.splits.spec)
+    check_place(directory, asked.splits.catalog)
     if seed is not None:
         reseed(model, seed)
-    with locked(Path(directory)) if directory is not None else contextlib.nullcontext():
+    with locked(directory):
         return _fitted(asked)

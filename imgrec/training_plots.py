@@ -60,5 +60,5 @@ def plot_rate_test(
     ending = "" if test.diverged_at is None else f", diverged at {test.diverged_at:.2g}"
     title = f"range test of {plain_text(test.optimizer)}{ending}"
     ax.set_title("\n".join(wrapped(title, inches(ax)[0], ax)), fontsize=10)
-    ax.legend(frameon=False, fontsize=9, loc="lower left")
+    ax.legend(fontsize=9, loc="lower left", edgecolor="none")  # on a ground: points lie below it
     return ax

@@ -6,7 +6,6 @@
 __all__ = ['head_on', 'fine_tune']
 
 # %% ../nbs/08e_transfer.ipynb #e6912c89
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ import tensorflow as tf
 # %% ../nbs/08e_transfer.ipynb #d7a7bd32
 from .backbones import BACKBONES, build_backbone, copy_of, norms_frozen
 from .blocks import head, probabilities
-from .checks import check_fit
+from .checks import check_fit, check_place
 from .compiling import compile_model, loss_for, make_optimizer, weighted, weights_of_classes
 from .core import DataError, ImageSpec, ModelError, OptionError, seed_everything, unknown
 from .data import Splits, as_splits
@@ -208,6 +207,8 @@ def _together(asked: SimpleNamespace, model: keras.Model, training: Training) ->
             since = len(training.state.rows)
         elif best_epoch(rows, asked.monitor) <= len(training.state.rows):
             model.set_weights(before)
+            if asked.progress != "none":
+                print("No epoch of the whole network beats the head's best: its weights are back.")
     settings = _settings(asked, model) | {"unfinished": not ended, "since": since}
     place = None if asked.directory is None else Path(asked.directory)
     return Run(model, history_table(rows), seconds, settings, asked.splits.spec, place)
@@ -244,8 +245,9 @@ def fine_tune(
     asked = SimpleNamespace(**locals(), stopped=False)
     asked.splits = as_splits(splits)
     _check(asked)
+    check_place(directory, asked.splits.catalog)
     seed_everything(seed)
-    with locked(Path(directory)) if directory is not None else contextlib.nullcontext():
+    with locked(directory):
         return _tuned(asked)
 
 # %% ../nbs/08e_transfer.ipynb #6639fdd3

@@ -3,6 +3,7 @@
 import gc
 import os
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -29,7 +30,8 @@ LEFT: list[Path] = []  # those that tests left there
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    "Note what there is before the tests."
+    "Note what there is before the tests; Ctrl-C works, also where they run in the background."
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     BEFORE.update(files_below(NBS))
 
 

@@ -75,6 +75,7 @@ def test_an_unknown_name_is_answered_with_the_closest_and_all_others():
     message = str(unknown("model", "smal_cnn", ["two_conv", "small_cnn"]))
     assert "'smal_cnn'" in message and "Did you mean 'small_cnn'?" in message
     assert "two_conv, small_cnn" in message
+    assert "mean 'b_lite'?" in str(unknown("model", "b", ["a", "b_lite", "b_large"]))
     assert "Did you mean" not in str(unknown("model", "zzz", ["two_conv"]))
     assert isinstance(unknown("part", 3, ["train"], DataError), DataError)
 

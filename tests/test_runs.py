@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from interrupting import PressCtrlC
+from PIL import Image
 
 from imgrec.catalog import Catalog
 from imgrec.comparison import compare
@@ -25,6 +26,7 @@ from imgrec.places import free_name, locked
 from imgrec.run_folder import history_table
 from imgrec.runs import Run
 from imgrec.train import fit
+from imgrec.transfer import fine_tune
 
 LABELS = np.arange(48) % 3
 NOISE = np.random.default_rng(0).integers(0, 30, (48, 6, 6, 1))
@@ -289,6 +291,31 @@ def test_a_folder_of_somebody_else_is_left_alone_until_it_is_asked_for(
     assert f"is now in {tmp_path / 'mine-old-1'}" in capsys.readouterr().out
 
 
+def test_a_folder_of_the_pictures_is_refused_and_left_as_it_was(tmp_path):
+    for name in ("cats", "dogs"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for shade in (40, 200):
+            image = Image.new("RGB", (8, 8), (shade, 0, 0) if name == "cats" else (0, shade, 0))
+            image.save(tmp_path / "pictures" / name / f"{shade}.png")
+    root = tmp_path / "pictures"
+    photos = Catalog.from_folder(root)
+    photos = replace(photos, table=photos.table.assign(split="train"))
+    few = load(photos, image_size=8, label_mode="categorical", cache="off")
+    pixels = keras.Input((8, 8, 3))
+    means = keras.layers.GlobalAveragePooling2D()(pixels)
+    backbone = keras.Model(pixels, means)
+    model = keras.Model(pixels, keras.layers.Dense(2, activation="softmax")(means))
+    before = contents(tmp_path)
+    for place in (root, tmp_path, root / "cats"):
+        for choice in (None, "new"):
+            with pytest.raises(RunError, match=r"holds pictures that are trained on \(cats"):
+                fit(model, few, 1, directory=place, if_exists=choice)
+            with pytest.raises(RunError, match="Keep the run in another folder"):
+                fine_tune(backbone, few, 0, directory=place, if_exists=choice)
+    assert contents(tmp_path) == before
+    assert fit(model, few, 1, directory=tmp_path / "run", progress="none").finished
+
+
 def test_files_beside_a_run_stay_where_they_are(splits, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "sub").mkdir()
@@ -466,11 +493,14 @@ def test_without_what_was_monitored_the_best_epoch_has_the_lowest_loss(splits, f
 def test_first_weights_that_are_not_used_are_said(splits, tmp_path, capsys):
     began = train(splits, tmp_path)
     again = train(splits, tmp_path, progress="log")
-    assert "It goes on there.\n" in capsys.readouterr().out
+    assert (
+        f"It has ended, in epoch {len(began.history)} of {len(began.history)}.\n"
+        in capsys.readouterr().out
+    )
     other = linear()
     other.set_weights([weight + 1 for weight in other.get_weights()])
     third = train(splits, tmp_path, model=other, progress="log")
-    assert "It goes on there, from first weights of its own." in capsys.readouterr().out
+    assert ", with the weights it began with." in capsys.readouterr().out
     for run in (again, third):
         assert run.settings["first_weights"] == began.settings["first_weights"]
         np.testing.assert_array_equal(run.model.get_weights()[0], began.model.get_weights()[0])
@@ -708,7 +738,9 @@ def test_runs_with_other_metrics_stand_side_by_side():
 
 def test_compare_says_what_differs_between_two_trainings(splits, folder, tmp_path):
     other = train(splits, tmp_path / "other", 1, optimizer="sgd", class_weights={"dark": 2})
-    table = compare(Run.load(folder), other).loc["settings"]
+    whole = compare(folder, other)
+    assert all(isinstance(value, int) for value in whole.loc[("best epoch", "best_epoch")])
+    table = whole.loc["settings"]
     assert table.loc["epochs"].tolist() == [2, 1]
     assert table.loc["optimizer"].tolist() == ["AdamW", "SGD"]
     assert table.loc["class_weights.dark", "other"] == 2
