@@ -21,7 +21,7 @@ from .arrays import pixels
 from .core import DataError, ImageFolderError, ImageSpec, MissingFileError, PictureError
 from .evaluate import PROBABILITY, predict_table
 from .images import read_image, resize_image, to_channels
-from .sources import SYSTEM_NAMES
+from .places import SYSTEM_NAMES
 
 # %% ../nbs/11d_classifier.ipynb #bfbec723
 def _percent(share: float) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from .core import OptionError
+from .core import OptionError, many
 from .runs import Run
 
 # %% ../nbs/07k_comparison.ipynb #7fe1e975
@@ -40,12 +40,14 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 # %% ../nbs/07k_comparison.ipynb #5329ca83
 def compare(
-    *runs: Run | str | Path,  # Two or more, or their folders
+    *runs: Run | str | Path | Sequence,  # Two or more, or their folders, or a list of them
 ) -> pd.DataFrame:  # A column a run; a row for what differs, and for each metric
     "What was different in several trainings, and what they reached in their best epochs."
-    if len(runs) < 2:
-        raise OptionError(f"There is nothing to compare in {len(runs)} run.")
-    read = [each if isinstance(each, Run) else Run.load(each) for each in runs]
+    listed = len(runs) == 1 and isinstance(runs[0], (list, tuple))
+    given: Sequence[Any] = runs[0] if listed else runs  # type: ignore[assignment]
+    if len(given) < 2:
+        raise OptionError(f"There is nothing to compare in {many(len(given), 'run')}.")
+    read = [each if isinstance(each, Run) else Run.load(each) for each in given]
     asked = pd.DataFrame([_flat(run.settings) for run in read], dtype=object).T
     differ = asked[asked.astype(str).nunique(axis=1, dropna=False) > 1]
     if len(differ) > 1:  # another network has other first weights

@@ -84,8 +84,10 @@ def _checked_rate(learning_rate: Any) -> Any:
         isinstance(learning_rate, (int, float, np.number)) and learning_rate >= 0
     ):
         return learning_rate
+    better = getattr(learning_rate, "suggestion", None)  # what find_learning_rate gave
+    said = "a range test: give its .suggestion" if better else f"{learning_rate!r}"
     raise OptionError(
-        f"learning_rate is a number from 0 or a Keras schedule, received {learning_rate!r}."
+        f"learning_rate is 'auto', a number from 0 or a Keras schedule, received {said}."
     )
 
 
@@ -191,11 +193,13 @@ def _counts(splits: Splits) -> np.ndarray:
 
 def _named(weights: Mapping, spec: ImageSpec) -> np.ndarray:
     "Weights in the order of the classes; an `OptionError` for a class that does not exist."
-    names = dict(enumerate(spec.class_names)) | {name: name for name in spec.class_names}
+    known = spec.class_names
+    numbers = {} if any(name.isdigit() for name in known) else dict(enumerate(known))
+    names = numbers | {name: name for name in known} | {int(n): n for n in known if n.isdecimal()}
     given = {}
     for key, weight in weights.items():
         if key not in names:
-            raise unknown("class", key, spec.class_names)
+            raise unknown("class", key, known)
         if not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
             raise OptionError(f"A class weight is a number from 0, received {weight!r} for {key}.")
         given[names[key]] = float(weight)
@@ -204,7 +208,7 @@ def _named(weights: Mapping, spec: ImageSpec) -> np.ndarray:
 # %% ../nbs/07d_compiling.ipynb #e8deb1ca
 def weights_of_classes(
     splits: Splits,  # Their training part is counted
-    class_weights: str | Mapping,  # "balanced", or class (its name or number) to weight
+    class_weights: str | Mapping,  # "balanced", or class to weight: by name, else by its number
 ) -> np.ndarray:  # `(classes,)`, a weight each; 1 where a mapping says nothing
     "How much a picture of each class counts; an `OptionError` for what cannot be."
     if splits.spec.label_mode == "multi_label":

@@ -17,7 +17,8 @@ from .catalog import Catalog
 from .classifier import picture_files
 from .core import CatalogError, MissingFileError
 from .datasets import digits
-from .sources import PARTS, is_system_name
+from .places import is_system_name
+from .sources import PARTS
 
 # %% ../nbs/24a_folders.ipynb #a46cfc76
 def _holds_parts(folder: Path) -> bool:

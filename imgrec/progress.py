@@ -61,7 +61,7 @@ class Progress(keras.callbacks.Callback):
         self.rows: list[dict[str, float]] = []
         self.since = 0  # Rows before it were scored otherwise and are never the best
         self.first: float | None = None  # Share that was done when it began here
-        self.started = self.drawn = time.monotonic()
+        self.started = self.drawn = self.since_first = time.monotonic()
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         "Start the clock."
@@ -75,7 +75,8 @@ class Progress(keras.callbacks.Callback):
         "Draw, unless that was done a moment ago."
         within = (batch + 1) / self.steps if self.steps else 0.0
         share = min(1.0, (self.epoch + within) / self.epochs)
-        self.first = share if self.first is None else self.first
+        if self.first is None:  # what follows is faster: this one was compiled
+            self.first, self.since_first = share, time.monotonic()
         if time.monotonic() - self.drawn > 0.25:
             self._show(share, "epoch")
 
@@ -100,7 +101,8 @@ class Progress(keras.callbacks.Callback):
         self.drawn = time.monotonic()
         spent = self.drawn - self.started
         first = self.first or 0.0
-        left = (1 - share) * spent / (share - first) if share > first else 0.0
+        pace = (self.drawn - self.since_first) / (share - first) if share > first else 0.0
+        left = (1 - share) * pace
         running = event != "end" and share < 1 and left > 0
         clock = f"{duration(left)} left" if running else duration(spent)
         self.draw(share, f"epoch {self.epoch + 1}/{self.epochs}  [{clock}]  {self.line}", event)

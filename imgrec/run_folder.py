@@ -9,7 +9,7 @@ __all__ = ['RUN', 'MODEL', 'HISTORY', 'STATES', 'history_table', 'reading', 'Fol
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,7 +189,7 @@ def open_folder(
     directory: Path,  # Locked
     settings: dict[str, Any],  # What is asked
     spec: ImageSpec,  # Pictures and classes
-    if_exists: str | None = None,  # "continue" or "new", for a folder that holds another training
+    if_exists: str | None = None,  # "continue" what differs; "new": begin anew, always
     further: bool = True,  # Whether "continue" is known to who asks
 ) -> tuple[Folder, Checkpoint | None, list[str]]:  # Where to go on, and what has changed
     "A folder to train in; a `RunError` with the differences where it holds another training."
@@ -204,17 +204,13 @@ def open_folder(
     found = folder.latest()
     changes = changes_between(before, settings, getattr(found, "facts", {}).get("of"))
     if changes and if_exists is None:
+        further = further and not any(change.startswith("model:") for change in changes)
         ways = '"continue" to train its weights further, or to ' if further else ""
         raise RunError(
             f"{directory} holds a training that differs: {'; '.join(changes)}. Set if_exists to "
             f'{ways}"new" to begin anew.'
         )
-    if differ := setting_changes("versions", before.get("versions"), settings.get("versions")):
-        warnings.warn(
-            f"{directory} was begun with other versions ({'; '.join(differ)}), and may differ in "
-            "its last digits from a training that was not broken.",
-            stacklevel=4,
-        )
+    _warn_of_versions(directory, before, settings)
     if found is None and not before.get("unfinished", False):
         raise RunError(
             f"{directory} holds a training that has ended, and no state to go on from. Run.load "
@@ -227,6 +223,16 @@ def open_folder(
     return folder, found, changes
 
 # %% ../nbs/07h_run_folder.ipynb #073c1e7f
+def _warn_of_versions(directory: Path, before: Mapping, settings: Mapping) -> None:
+    "Warn where a training was begun with other versions."
+    if differ := setting_changes("versions", before.get("versions"), settings.get("versions")):
+        warnings.warn(
+            f"{directory} was begun with other versions ({'; '.join(differ)}), and may differ in "
+            "its last digits from a training that was not broken.",
+            stacklevel=5,
+        )
+
+
 def _check_taken(directory: Path, if_exists: str | None) -> None:
     "Leave alone what somebody else keeps under the names that a run takes."
     taken = [name for name in (MODEL, HISTORY, STATES) if (directory / name).exists()]

@@ -16,7 +16,14 @@ import numpy as np
 import tensorflow as tf
 
 # %% ../nbs/08_train.ipynb #0cd793c4
-from .checks import check_fit, check_monitor, check_place, check_rates, check_step
+from imgrec.checks import (
+    check_fit,
+    check_monitor,
+    check_options,
+    check_place,
+    check_rates,
+    check_step,
+)
 from .compiling import compile_model, reseed, weighted, weights_of_classes
 from .core import ModelError, OptionError, many, optional, seed_everything, unknown
 from .data import Splits, as_splits
@@ -31,6 +38,8 @@ from imgrec.facts import (
     versions,
     weights_digest,
 )
+
+# %% ../nbs/08_train.ipynb #5abbf74d
 from .loop import Training, run_epochs
 from .pipelines import explaining
 from .places import locked
@@ -58,9 +67,7 @@ def _check(asked: SimpleNamespace) -> None:
         raise OptionError("learning_rate is about an optimizer by name: yours has its own.")
     if asked.deterministic and asked.seed is None:
         raise OptionError("deterministic=True needs a seed, received None.")
-    patience = asked.early_stopping
-    if patience is not None and (not isinstance(patience, int) or patience < 1):
-        raise OptionError(f"early_stopping is a number of epochs from 1, received {patience!r}.")
+    check_options(asked.early_stopping, asked.callbacks, asked.metrics, asked.progress)
     if asked.checkpoint not in _CHECKPOINTS:
         raise unknown("checkpoint", asked.checkpoint, _CHECKPOINTS)
     if asked.if_exists not in (None, "continue", "new"):
@@ -250,11 +257,6 @@ def _trained(asked: SimpleNamespace) -> Run:
     return run
 
 # %% ../nbs/08_train.ipynb #6d84b1d3
-def _pictures(splits: Splits) -> int:
-    "How many are trained on, at most."
-    return 0 if splits.catalog is None else int((splits.catalog.table["split"] == "train").sum())
-
-
 def _use_less(asked: SimpleNamespace, error: Exception) -> None:
     "Take a smaller part of each batch, several to a step; a `ModelError` where that cannot be."
     size, now = asked.splits.settings.get("batch_size", 0), asked.accumulate
@@ -263,7 +265,8 @@ def _use_less(asked: SimpleNamespace, error: Exception) -> None:
     own = not isinstance(asked.optimizer, str)
     begun = asked.training is None or bool(asked.training.state.rows)
     begun = begun or (asked.opened is not None and asked.opened[1] is not None)
-    if size < parts or size > _pictures(asked.splits) or own or begun:
+    table = getattr(asked.splits.catalog, "table", {"split": np.array([])})
+    if size < parts or size > (table["split"] == "train").sum() or own or begun:
         batch = f"A batch of {many(size // now, 'picture')}" if size else "A batch"
         raise ModelError(
             f"{batch} does not fit in memory with {asked.model.name}. Load smaller pictures or "
@@ -311,7 +314,7 @@ def fit(
     monitor: Any = None,  # A metric, or ("val_cost", "min"); default: "val_loss", else "loss"
     checkpoint: str = "best",  # Which weights the model gets: of the "best" or the "last" epoch
     directory: str | Path | None = None,  # A folder that keeps the run, to go on there
-    if_exists: str | None = None,  # "continue" or "new", for a directory that differs
+    if_exists: str | None = None,  # "continue" what differs; "new": begin anew, always
     callbacks: Sequence[keras.callbacks.Callback] = (),  # Keras callbacks of your own
     tensorboard: str | Path | None = None,  # A folder for TensorBoard's logs
     seed: int | None = 0,  # Of dropout, and the order of arrays; None leaves generators alone

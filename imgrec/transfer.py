@@ -19,7 +19,7 @@ import tensorflow as tf
 # %% ../nbs/08e_transfer.ipynb #d7a7bd32
 from .backbones import BACKBONES, build_backbone, copy_of, norms_frozen
 from .blocks import head, probabilities
-from .checks import check_fit, check_place
+from .checks import check_fit, check_options, check_place
 from .compiling import compile_model, loss_for, make_optimizer, weighted, weights_of_classes
 from .core import DataError, ImageSpec, ModelError, OptionError, seed_everything, unknown
 from .data import Splits, as_splits
@@ -41,7 +41,7 @@ from .places import locked
 from .run_folder import Folder, history_table, open_folder
 from .runs import Run
 from .schedules import make_schedule
-from .scores import best_epoch, monitored
+from .scores import best_epoch, best_line, monitored
 from .sizes import any_size, check_sizes, growing, sizes_of_epochs
 from .states import begin, ctrl_c_asks
 from .train import fit
@@ -59,14 +59,6 @@ def head_on(
     for layer in top.layers[1:]:
         x = layer(x)
     return top, keras.Model(backbone.input, x, name=backbone.name)
-
-# %% ../nbs/08e_transfer.ipynb #5a1dbe57
-def _said_of_head(training: Training, monitor: Sequence[str]) -> str:
-    "A line about the best epoch."
-    rows = training.state.rows
-    best = max(best_epoch(rows, monitor), 1)
-    told = (f"{name} {value:.4g}" for name, value in rows[best - 1].items() if "rate" not in name)
-    return f"The head's best epoch of {len(rows)} is {best}: {', '.join(told)}."
 
 # %% ../nbs/08e_transfer.ipynb #89be79b8
 def _features(asked: SimpleNamespace, backbone: keras.Model) -> tuple[Features, Any]:
@@ -134,7 +126,7 @@ def _train_head(
         asked.stopped = True
     top.set_weights(training.state.best or top.get_weights())
     if training.state.rows and asked.progress != "none":
-        print(_said_of_head(training, asked.monitor))
+        print(f"The head's {best_line(training.state.rows, asked.monitor)}.")
     return training
 
 # %% ../nbs/08e_transfer.ipynb #1682ec6f
@@ -235,7 +227,7 @@ def fine_tune(
     early_stopping: int | None = None,  # Epochs of the whole without a better one
     monitor: Any = None,  # A metric, or ("val_cost", "min"); default: "val_loss", else "loss"
     directory: str | Path | None = None,  # A folder that keeps the run, to go on there
-    if_exists: str | None = None,  # "new" moves aside what a directory holds of another run
+    if_exists: str | None = None,  # "new" moves aside what a directory holds, and begins anew
     callbacks: Sequence[keras.callbacks.Callback] = (),  # Of your own, for the whole
     strategy: tf.distribute.Strategy | None = None,  # For several devices, for the whole
     seed: int = 0,  # Of the order, dropout, and the first weights of the head
@@ -266,6 +258,8 @@ def _check(asked: SimpleNamespace) -> None:
             "lowest is a share in (0, 1] and dropout one in [0, 1), received "
             f"{asked.lowest!r} and {asked.dropout!r}."
         )
+    rates = {"learning_rate": asked.learning_rate, "head_rate": asked.head_rate}
+    check_options(asked.early_stopping, asked.callbacks, asked.metrics, asked.progress, rates)
     make_optimizer("adamw", 1e-3, asked.weight_decay, asked.ema)
     if asked.strategy is not None:
         check_strategy(asked.strategy)
@@ -326,6 +320,8 @@ def _open(asked: SimpleNamespace, model: keras.Model) -> Folder | Run | None:
     before: dict[str, Any] = read_facts(place / "run.json") if there else {}
     same = there and not changes_between(before["settings"], settings)
     if same and not before["settings"].get("unfinished") and not before["not_saved"]:
+        if asked.progress != "none":
+            print(f"{place} holds this training. It has ended.")
         return Run.load(place)
     if same:  # what is kept of the head and of the whole is used
         return Folder(place, settings, asked.splits.spec)

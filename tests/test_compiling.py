@@ -312,3 +312,15 @@ def test_a_memory_that_is_really_too_small():
     assert done.returncode == 0, done.stderr[-3000:]
     assert "A batch of 32 pictures does not fit in memory. Trying 16 at a time" in done.stdout
     assert "accumulated 2" in done.stdout
+
+
+def test_a_number_is_a_class_of_that_name_before_it_is_a_place():
+    table = np.zeros((6, 4, 4, 1), np.uint8)
+    named = Catalog.from_arrays(table, [0, 1, 2] * 2, ["1", "10", "2"])
+    splits = load(named.split(0, 0), image_size=4)
+    assert weights_of_classes(splits, {1: 5}).tolist() == [5, 1, 1]
+    assert weights_of_classes(splits, {10: 5, "2": 3}).tolist() == [1, 5, 3]
+    with pytest.raises(OptionError, match="Unknown class 0"):
+        weights_of_classes(splits, {0: 5})
+    words = load(Catalog.from_arrays(table, [0, 1, 2] * 2, ["a", "b", "c"]).split(0, 0))
+    assert weights_of_classes(words, {0: 5, "c": 2}).tolist() == [5, 1, 2]

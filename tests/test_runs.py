@@ -19,7 +19,7 @@ from PIL import Image
 
 from imgrec.catalog import Catalog
 from imgrec.comparison import compare
-from imgrec.core import ImgrecError, MissingFileError, RunError
+from imgrec.core import ImgrecError, MissingFileError, OptionError, RunError
 from imgrec.data import load
 from imgrec.facts import accumulated
 from imgrec.places import free_name, locked
@@ -747,3 +747,49 @@ def test_compare_says_what_differs_between_two_trainings(splits, folder, tmp_pat
     same = ["data.batch_size", "seed", "model", "versions.keras"]
     assert not set(same) & set(table.index)
     assert not any(a == b for a, b in itertools.pairwise(table.index))
+
+
+def test_a_run_among_the_pictures_is_no_class_of_them(splits, tmp_path):
+    for name in ("cats", "dogs"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8), "red" if name == "cats" else "blue").save(
+            tmp_path / name / "1.png"
+        )
+
+    def pictures():
+        found = Catalog.from_folder(tmp_path)
+        return replace(found, table=found.table.assign(split="train"))
+
+    def again(place, epochs):
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 3)),
+                keras.layers.GlobalAveragePooling2D(),
+                keras.layers.Dense(2, "softmax"),
+            ]
+        )
+        few = load(pictures(), image_size=8, label_mode="categorical", cache="off")
+        return fit(model, few, epochs, directory=place, progress="none", if_exists="continue")
+
+    for place in (tmp_path / "run", tmp_path / "cats" / "run"):
+        assert len(again(place, 1).history) == 1
+        assert len(again(place, 2).history) == 2
+    assert pictures().class_names == ("cats", "dogs") and len(pictures()) == 2
+    left = pictures().problems.set_index("file")["reason"]
+    assert left["run"] == left["cats/run"] == "a run, a search or a classifier of imgrec's"
+
+
+def test_runs_are_compared_in_a_list_too(splits, tmp_path):
+    runs = [train(splits, tmp_path / str(n), n) for n in (1, 2)]
+    assert compare(runs).equals(compare(*runs))
+    with pytest.raises(OptionError, match="nothing to compare in 1 run"):
+        compare(runs[:1])
+
+
+def test_another_network_is_not_offered_to_go_on(splits, folder):
+    other = keras.Sequential([*linear().layers[:-1], keras.layers.Dense(3), keras.layers.Softmax()])
+    with pytest.raises(RunError, match='Set if_exists to "new" to begin anew') as caught:
+        train(splits, folder, model=other)
+    assert '"continue"' not in str(caught.value)
+    with pytest.raises(RunError, match='"continue" to train its weights further'):
+        train(splits, folder, label_smoothing=0.1)

@@ -5,6 +5,7 @@ import io
 import json
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -380,6 +381,12 @@ def test_yes_or_no_labels_in_one_column_say_how_they_are_meant():
         ({"epochs": 0}, "epochs must be a whole number from 1"),
         ({"epochs": 1.5}, "epochs"),
         ({"seed": -1}, "seed"),
+        ({"early_stopping": True}, "early_stopping is a number of epochs from 1"),
+        ({"metrics": "accuracy"}, "metrics is a list, such as"),
+        ({"callbacks": keras.callbacks.TerminateOnNaN()}, "callbacks is a list of Keras callbacks"),
+        ({"callbacks": ["stop"]}, "callbacks is a list of Keras callbacks"),
+        ({"learning_rate": None}, "learning_rate is 'auto', a number from 0"),
+        ({"learning_rate": SimpleNamespace(suggestion=0.1)}, "give its .suggestion"),
         ({"early_stopping": 0}, "early_stopping is a number of epochs from 1"),
         ({"checkpoint": "bets"}, "Unknown checkpoint 'bets'. Did you mean 'best'"),
         ({"schedule": "one_cycel"}, "Did you mean 'one_cycle'"),
@@ -405,6 +412,14 @@ def test_yes_or_no_labels_in_one_column_say_how_they_are_meant():
 def test_an_impossible_option_is_refused(splits, options, words):
     with pytest.raises(OptionError, match=words):
         quick(linear(), splits, **options)
+
+
+def test_a_loss_for_numbers_and_labels_that_start_at_one_are_told(splits):
+    with pytest.raises(ModelError, match="leave out the sparse_ of the loss"):
+        quick(linear(), splits, loss="sparse_categorical_crossentropy")
+    numbered = tf.data.Dataset.from_tensor_slices((PICTURES, LABELS + 1)).batch(6)
+    with pytest.raises(ModelError, match=r"from 0; these go up to 3\."):
+        quick(linear(), (numbered, numbered))
 
 
 @pytest.mark.parametrize("data", [None, "folder", 3, (PICTURES, LABELS)])

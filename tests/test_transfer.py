@@ -535,3 +535,33 @@ def test_without_validation_pictures_the_whole_network_is_kept(splits, monkeypat
     assert run.best_epoch == 3, "the run and its model tell of one epoch"
     for ours, theirs in zip(run.model.get_weights(), found[0], strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"learning_rate": -1}, "learning_rate is a number above 0, received -1"),
+        ({"head_rate": 0}, "head_rate is a number above 0, received 0"),
+        ({"head_rate": "auto"}, "head_rate is a number above 0"),
+        ({"early_stopping": 0}, "early_stopping is a number of epochs from 1"),
+        ({"progress": "bra"}, "Did you mean 'bar'"),
+        ({"callbacks": ["x"]}, "callbacks is a list of Keras callbacks"),
+        ({"metrics": "accuracy"}, "metrics is a list"),
+    ],
+)
+def test_a_slip_is_told_before_the_head_is_trained_and_leaves_nothing(
+    splits, tmp_path, capsys, options, words
+):
+    for epochs in (0, 1):
+        with pytest.raises(OptionError, match=words):
+            fine_tune(small(), splits, epochs, directory=tmp_path / "run", **options)
+    assert capsys.readouterr().out == "" and not (tmp_path / "run").exists()
+
+
+def test_a_finished_folder_says_so(splits, tmp_path, capsys):
+    how = {"epochs": 0, "head_epochs": 1, "directory": tmp_path / "run", "progress": "log"}
+    fine_tune(small(), splits, **how)
+    assert "holds this training" not in capsys.readouterr().out
+    again = fine_tune(small(), splits, **how)
+    assert f"{tmp_path / 'run'} holds this training. It has ended." in capsys.readouterr().out
+    assert again.finished
