@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BACKBONES', 'Backbone', 'backbone_table', 'build_backbone', 'backbone_model', 'copy_of', 'norms_frozen',
-           'imagenet_names', 'imagenet_model']
+           'freeze_layers', 'imagenet_names', 'imagenet_model']
 
 # %% ../nbs/06k_backbones.ipynb #6bb85168
 import contextlib
@@ -215,6 +215,22 @@ def norms_frozen(
     finally:
         for layer, trainable in zip(norms, before, strict=True):
             layer.trainable = trainable
+
+# %% ../nbs/06k_backbones.ipynb #d5e7d110
+def freeze_layers(
+    model: keras.Model,  # Any; models inside it are looked into
+    count: int,  # How many layers that have weights, from the first; from 0
+) -> None:
+    "Let the first layers keep what they have; an `OptionError` where none would be left to learn."
+    found = model._flatten_layers(include_self=False)
+    held = [x for x in found if x.weights and not getattr(x, "layers", None)]
+    if not isinstance(count, int) or not 0 <= count < len(held):
+        raise OptionError(
+            f"{model.name} has {len(held)} layers with weights, and one has to learn. Expected "
+            f"0 to {len(held) - 1} frozen layers, received {count!r}."
+        )
+    for layer in held[:count]:
+        layer.trainable = False
 
 # %% ../nbs/06k_backbones.ipynb #f8e2a7c1
 def imagenet_names() -> tuple[str, ...]:  # 1,000, in the order of the outputs

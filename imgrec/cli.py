@@ -172,12 +172,13 @@ def _space(model: str, file: Path | None) -> "Space":
         return usual_space(model)
     if not file.is_file():
         raise MissingFileError(f"{file} does not exist. Expected a space as JSON.")
-    return Space.from_json(file.read_text(encoding="utf-8"))
+    written = Space.from_json(file.read_text(encoding="utf-8"))
+    return Space(**written.entries)  # a misspelled condition is an error, as in code
 
 
 def _finish_search(search: "Search", output: Path, notes: dict[str, Any]) -> None:
     "Run a search and make a classifier of its best trial."
-    from imgrec.trials import splits_of
+    from imgrec.plan import splits_of
 
     best = search.run().best()
     typer.echo(repr(best))

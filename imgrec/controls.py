@@ -12,7 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .entries import Bool, Choice, Entry, Fixed, Float, Int, grid_values, holds
+from imgrec.entries import (
+    Bool,
+    Choice,
+    Entry,
+    Fixed,
+    Float,
+    Int,
+    grid_values,
+    holds,
+    with_condition,
+)
 from .space import Space
 
 # %% ../nbs/18a_controls.ipynb #d0087a20
@@ -66,7 +76,7 @@ def moved(
     if isinstance(entry, Int):
         new = Int(_whole(low), _whole(high), entry.step, entry.log)
     kept: dict[str, Any] = {"default": entry.default} if holds(new, entry.default) else {}
-    return replace(new, **kept)
+    return with_condition(replace(new, **kept), entry.when, entry.equals)
 
 
 def switched(
@@ -76,9 +86,10 @@ def switched(
     "A list of values with some left out."
     values = [value for value, keep in zip(grid_values(entry), on, strict=True) if keep]
     if isinstance(entry, Bool) and values:
-        return entry if len(values) == 2 else Fixed(values[0])
+        one = Fixed(values[0], when=entry.when, equals=entry.equals)
+        return entry if len(values) == 2 else one
     default = entry.default if holds(Choice(*values), entry.default) else None
-    return Choice(*values, default=default)
+    return Choice(*values, default=default, when=entry.when, equals=entry.equals)
 
 # %% ../nbs/18a_controls.ipynb #d6f393c1
 def shown(
@@ -97,11 +108,14 @@ def text_of(
 ) -> str:  # Such as "0.001 to 0.1, log scale"
     "What an entry allows, in words."
     if isinstance(entry, Int | Float):
-        scale = ", log scale" if entry.log else ""
-        return f"{shown(entry.low)} to {shown(entry.high)}{scale}"
-    if isinstance(entry, Fixed):
-        return f"{shown(entry.value)}, fixed"
-    return " or ".join(shown(value) for value in grid_values(entry))
+        text = f"{shown(entry.low)} to {shown(entry.high)}{', log scale' if entry.log else ''}"
+    elif isinstance(entry, Fixed):
+        text = f"{shown(entry.value)}, fixed"
+    else:
+        text = " or ".join(shown(value) for value in grid_values(entry))
+    if entry.when is None:
+        return text
+    return f"{text}, where {entry.when} is {' or '.join(map(shown, entry.equals))}"
 
 # %% ../nbs/18a_controls.ipynb #fcb48261
 @dataclass(frozen=True)

@@ -157,7 +157,8 @@ class Journal:
             self.close()
             raise
         _sync_folder(self.path.parent)
-        self._size, self._count = self.record.size, len(self.record.events)
+        self.events = list(self.record.events)  # And all that is written from now on
+        self._size = self.record.size
 
     def append(
         self,
@@ -165,16 +166,18 @@ class Journal:
         **fields: Any,  # What it says, in values that JSON can hold
     ) -> dict[str, Any]:  # The event as written, with its number and time
         "Write one event and wait until it is on the disk."
-        stamp = {"n": self._count + 1, "event": event, "time": round(time.time(), 3)}
+        count = len(self.events)
+        stamp = {"n": count + 1, "event": event, "time": round(time.time(), 3)}
         line = encode_line(stamp | fields)
         try:
             _write(self._handle, line, self._size)
         except OSError as error:
             raise JournalError(
-                f"Cannot write event {self._count + 1} ({event}) to {self.path}: {error.strerror}. "
-                f"The {self._count} events before it are safe."
+                f"Cannot write event {count + 1} ({event}) to {self.path}: {error.strerror}. "
+                f"The {count} events before it are safe."
             ) from error
-        self._size, self._count = self._size + len(line), self._count + 1
+        self._size += len(line)
+        self.events.append(stamp | fields)
         return stamp | fields
 
     def close(self) -> None:

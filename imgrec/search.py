@@ -9,9 +9,9 @@ __all__ = ['Search']
 import os
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +19,29 @@ from typing import Any
 import keras
 import pandas as pd
 
-from .core import JournalError, SearchError, unknown
+from .core import SearchError, unknown
+from .hyperparameters import as_builder
+from .inline import Work, run_trials
 from .journal import Journal, read_journal
-from .oracles import Proposer
-from .results import Best, best_of, ending, results_table, trial_line
+from .results import Best, best_of, ending, results_table
 from .space import Space
-from .state import SearchState, TrialState, apply, replay
+from .state import SearchState, apply, replay
 
 # %% ../nbs/15_search.ipynb #5e82381c
 from .facts import versions
+from .plan import Build, Plan, model_of, splits_of
+from .pruning import Pruning, as_pruning
 from .scores import direction_of
 from imgrec.task import (
     Task,
-    asked_fields,
     changes_since,
     check_task,
-    failure_facts,
     moved_aside,
-    restored_proposer,
     settings_of,
     space_there,
     splits_from,
 )
-from imgrec.trials import (
-    Build,
-    Outcome,
-    Plan,
-    StoppedError,
-    Watch,
-    model_of,
-    run_trial,
-    splits_of,
-    weights_file,
-)
+from .trials import StoppedError, run_trial, weights_file
 
 # %% ../nbs/15_search.ipynb #ed5856b2
 def _take(search: "Search", state: SearchState) -> SearchState:
@@ -90,6 +80,12 @@ def _say(search: "Search", text: str) -> None:
     if text and search.progress != "none" and threading.current_thread() is threading.main_thread():
         print(text, flush=True)
 
+
+def _work(search: "Search", journal: Journal) -> Work:
+    "A search as the loop needs it, while its journal is open."
+    tell = (partial(search._note, journal), partial(_say, search))
+    return Work(search.task, search.runner, search.snapshot, *tell, search.stopping)
+
 # %% ../nbs/15_search.ipynb #1f826086
 def _check_directory(search: "Search") -> None:
     "Decide about a search that is there already; nothing is written yet."
@@ -120,105 +116,19 @@ def _check_directory(search: "Search") -> None:
     _take(search, state)
     _say(search, f"{search.directory} holds this search: {state!r}. It goes on there.")
 
-# %% ../nbs/15_search.ipynb #c350fa20
-def _watch(search: "Search", journal: Journal, trial: TrialState) -> Watch:
-    "The callback that notes the epochs of a trial."
-    best = search.snapshot().best
-
-    def on_epoch(epoch: int, logs: dict, seconds: float) -> None:
-        number = trial.trial
-        search._note(journal, "epoch_ended", trial=number, epoch=epoch, logs=logs, seconds=seconds)
-
-    return Watch(
-        search.plan,
-        on_epoch,
-        search._stopping.is_set,
-        weights_file(search.directory, trial.trial, "best"),
-        None if best is None else best.score,
-        trial.initial_epoch,
-    )
-
-# %% ../nbs/15_search.ipynb #e3c1c284
-def _run_one(search: "Search", journal: Journal, trial: TrialState) -> Outcome | None:
-    "Run a trial and note how it ended; None if it failed."
-    number, hyperband = trial.trial, search.strategy == "hyperband"
-    search._note(journal, "trial_started", trial=number, worker="inline")
-    parent = weights_file(search.directory, trial.parent, "last") if trial.parent else None
-    last = weights_file(search.directory, number, "last") if hyperband else None
-    started = time.perf_counter()
-    try:
-        watch = _watch(search, journal, trial)
-        outcome = search.runner(search.plan, trial, watch, parent, last)
-    except (StoppedError, KeyboardInterrupt):
-        search._note(journal, "trial_interrupted", trial=number, reason="stopped")
-        raise
-    except JournalError:
-        raise  # nothing more can be written
-    except Exception as error:  # whatever a point does to a model must not end the search
-        if isinstance(error, SearchError) and (parent is None or parent.is_file()):
-            search._note(journal, "trial_interrupted", trial=number, reason=str(error)[:500])
-            raise  # of the search, such as an unknown objective, and not of this point
-        facts = failure_facts(error, time.perf_counter() - started)
-        search._note(journal, "trial_failed", trial=number, **facts)
-        return None
-    told = {"best_epoch": outcome.best_epoch, "seconds": outcome.seconds}
-    search._note(journal, "trial_finished", trial=number, score=outcome.score, **told)
-    return outcome
-
-# %% ../nbs/15_search.ipynb #ca325425
-def _tidy(search: "Search", proposer: Proposer) -> None:
-    "Delete weights that nobody can want any more."
-    best = search.snapshot().best
-    keep = {weights_file(search.directory, best.trial, "best")} if best else set()
-    keep |= {weights_file(search.directory, number, "last") for number in proposer.promotable()}
-    for path in (search.directory / "weights").glob("*.weights.h5"):
-        if path not in keep:
-            path.unlink()
-
-
-def _next_trial(search: "Search", journal: Journal, proposer: Proposer) -> TrialState | None:
-    "The next trial to run: one that was cut off, or a new point; None when there is none."
-    state = search.snapshot()
-    waiting = [t for t in state.with_status("asked", "interrupted") if t.era == state.era]
-    if waiting:
-        return waiting[0]
-    number = len(state.trials) + 1
-    if search.max_trials is not None and state.counted >= search.max_trials:
-        return None
-    proposal = proposer.ask(number)
-    if proposal.status != "go":
-        return None
-    search._note(journal, "trial_asked", **asked_fields(search.task, proposal))
-    return search.snapshot().trials[number]
-
-# %% ../nbs/15_search.ipynb #06f5da97
-def _loop(search: "Search", journal: Journal) -> str:
-    "Run trials until none is left; the reason why it ended."
-    proposer = restored_proposer(
-        search.task, [*journal.record.events, *search._events], search.snapshot()
-    )
-    while not search._stopping.is_set():
-        trial = _next_trial(search, journal, proposer)
-        if trial is None:
-            return "done"
-        outcome = _run_one(search, journal, trial)
-        proposer.tell(trial.trial, outcome.score if outcome else None)
-        _say(search, trial_line(search.snapshot(), trial.trial))
-        _tidy(search, proposer)
-    return "stopped"
-
 # %% ../nbs/15_search.ipynb #b556eb6c
 class Search:
     "A hyperparameter search over `space`, which `run` begins or continues."
 
     def __init__(
         self,
-        space: Space,  # What is varied: options of the model, data and training settings
-        build: Build,  # A name of `MODELS`, or a function `build(spec, **options)`
+        space: Space | None,  # What is varied; None: what a `build(hp)` asks for
+        build: Build,  # A name of `MODELS`, `build(spec, **options)`, `build(hp)` or a `HyperModel`
         data: Any,  # `Splits`, a split `Catalog`, or a pair (train, valid) of datasets or arrays
-        strategy: str = "random",  # "random", "grid", "bayesian" or "hyperband"
+        strategy: str = "random",  # "random", "grid", "bayesian", "hyperband" or "halving"
         objective: str = "val_accuracy",  # A metric as `fit` names it
         direction: str | None = None,  # "min" or "max"; None: known from the objective's name
+        pruning: str | Pruning | None = None,  # "halving", "median"; None: only with "halving"
         max_trials: int | None = 10,  # None: until the strategy has no point left
         epochs: int = 10,  # Passes over the training part, where the space does not say
         directory: str | Path | None = None,  # Where it is kept; None: a temporary folder
@@ -229,37 +139,35 @@ class Search:
         progress: str = "auto",  # "auto" prints a line a trial, "none" is silent
     ) -> None:
         splits = splits_from(data)
+        build, varied = as_builder(build, space)
         way = direction_of(objective, direction)
         self.plan = Plan(build, splits, objective, way, epochs, fit_options)
-        self.space, self.strategy, self.max_trials, self.seed = space, strategy, max_trials, seed
-        self.declared = space  # As the code has it, whatever `change` makes of it
+        self.declared = varied  # As the code has it, whatever `change` makes of it
         self.if_exists, self.progress, self.runner = if_exists, progress, run_trial
         self.directory = Path(directory or tempfile.mkdtemp(prefix="imgrec-search-"))
-        self.task = Task(self.plan, space, strategy, seed, max_trials, self.directory)
-        self._state, self._lock, self._stopping = SearchState(), threading.Lock(), threading.Event()
-        self._events: list[dict[str, Any]] = []
+        rule = as_pruning(pruning or ("halving" if strategy == "halving" else None))
+        self.task = Task(self.plan, varied, strategy, seed, max_trials, self.directory, rule)
+        self._state, self._lock, self.stopping = SearchState(), threading.Lock(), threading.Event()
         _check_search(self, executor)
         _check_directory(self)
 
+    @property
+    def space(self) -> Space:
+        "What is varied now."
+        return self.task.space
+
+    @property
+    def max_trials(self) -> int | None:
+        "How many trials it may have; None: until the strategy has no point left."
+        return self.task.max_trials
+
     def run(self) -> "Search":
         "Run trials until the budget is used or `stop` is called; continues what is there."
-        self._stopping.clear()
-        with Journal(self.directory / "journal.log") as journal:
-            self._events = []
-            _begin(self, journal)
-            reason = "failed"
-            try:
-                reason = _loop(self, journal)
-            except (StoppedError, KeyboardInterrupt):
-                reason = "stopped"
-            finally:
-                self._note(journal, "search_stopped", reason=reason)
-        _say(self, ending(self._state, self.strategy, self.max_trials))
-        return self
+        return _run(self)
 
     def stop(self) -> None:
         "Stop after the batch that is running; from any thread."
-        self._stopping.set()
+        self.stopping.set()
 
     def change(
         self,
@@ -293,7 +201,6 @@ class Search:
         "Write an event, then let it change the state."
         written = journal.append(event, **fields)
         with self._lock:
-            self._events.append(written)
             apply(self._state, written)
 
 # %% ../nbs/15_search.ipynb #728efa7c
@@ -308,15 +215,31 @@ def _check_search(search: Search, executor: str) -> None:
     check_task(search.task)
 
 
+def _run(search: Search) -> Search:
+    "Run trials, and write down how it ended."
+    search.stopping.clear()
+    with Journal(search.directory / "journal.log") as journal:
+        _begin(search, journal)
+        reason = "failed"
+        try:
+            reason = run_trials(_work(search, journal), journal.events)
+        except (StoppedError, KeyboardInterrupt):
+            reason = "stopped"
+        finally:
+            search._note(journal, "search_stopped", reason=reason)
+    _say(search, ending(search.snapshot(), search.task.strategy, search.max_trials))
+    return search
+
+
 def _change(search: Search, space: Space | None, max_trials: int | None) -> Search:
     "Set what may change between two runs; an error for what could not be run."
     trials = search.max_trials if max_trials is None else max_trials
     task = replace(search.task, space=space or search.space, max_trials=trials)
     check_task(task)
-    search.task, search.space, search.max_trials = task, task.space, task.max_trials
+    search.task = task
     return search
 
-
+# %% ../nbs/15_search.ipynb #58b2fbd2
 def _best_model(search: Search) -> keras.Model:
     "Build the best trial's model again and load its weights."
     best = search.snapshot().trials[search.best().trial]

@@ -19,12 +19,14 @@ from .catalog import Catalog
 from .core import OptionError, SearchError, unknown
 from .data import Splits, as_splits, load
 from .facts import data_facts, setting_changes
+from .hyperparameters import HyperBuilder
 from .journal import lock_writer
 from .oracles import ORACLES, Proposal, Proposer, hashed_seed
 from .places import free_name
+from .plan import Build, Plan, check_plan
+from .pruning import Pruning
 from .space import Space, misfit, space_changes
 from .state import SearchState
-from .trials import Build, Plan, check_plan
 
 # %% ../nbs/14f_task.ipynb #e39161c9
 @dataclass(frozen=True)
@@ -33,19 +35,22 @@ class Task:
 
     plan: Plan  # Builder, data, objective, epochs
     space: Space  # What is varied
-    strategy: str  # "random", "grid", "bayesian" or "hyperband"
+    strategy: str  # A name of `ORACLES`
     seed: int  # Decides points and first weights
     max_trials: int | None  # None: until the strategy has no point left
     directory: Path  # Where it is kept
+    pruning: Pruning | None = None  # When trials are given up; None: never
 
 # %% ../nbs/14f_task.ipynb #f4a8b0f6
 def _build_facts(build: Build) -> str:
     "A builder as a word, with a digest of its code where it has any."
     if isinstance(build, str):
         return build
+    build = build.build if isinstance(build, HyperBuilder) else build
     name = getattr(build, "__qualname__", type(build).__name__)
+    written = build if hasattr(build, "__code__") else type(build)
     try:
-        code = inspect.getsource(build).encode()
+        code = inspect.getsource(written).encode()
     except (OSError, TypeError):  # made by exec, a partial, an object with __call__
         compiled = getattr(build, "__code__", None)
         code = compiled.co_code if compiled is not None else b""
@@ -64,6 +69,7 @@ def settings_of(
         "build": _build_facts(plan.build),
         "epochs": plan.epochs,
         "seed": task.seed,
+        "pruning": task.pruning and repr(task.pruning),
         "data": data_facts(plan.splits),
     }
 
@@ -84,8 +90,8 @@ def changes_since(
     "What is different from the search that a directory holds, a line each."
     lines = space_changes(Space.from_dict(state.space), task.space)
     now = settings_of(task)
-    for name, before in state.settings.items():
-        lines += setting_changes(name, before, now.get(name))
+    for name in dict.fromkeys([*state.settings, *now]):
+        lines += setting_changes(name, state.settings.get(name), now.get(name))
     return lines
 
 # %% ../nbs/14f_task.ipynb #84a9d79c
@@ -114,6 +120,8 @@ def check_task(
             "Hyperband decides by itself how long a trial trains, so epochs cannot be in the "
             "space. Give the most that a trial may have as Search(..., epochs=)."
         )
+    if task.strategy == "hyperband" and task.pruning is not None:
+        raise SearchError("Hyperband prunes by itself: leave pruning out, or choose a strategy.")
     check_plan(task.plan, task.space)
 
 # %% ../nbs/14f_task.ipynb #a7c6145a
@@ -144,7 +152,7 @@ def restored_proposer(
     for event in _era_events(events):
         if event["event"] == "trial_asked":
             proposer.ask(event["trial"], served=event["point"])
-        elif event["event"] == "trial_finished":
+        elif event["event"] in ("trial_finished", "trial_pruned"):
             proposer.tell(event["trial"], event["score"])
         elif event["event"] == "trial_failed":
             proposer.tell(event["trial"], None)

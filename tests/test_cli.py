@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,9 +28,9 @@ from imgrec.datasets import digits
 from imgrec.export import load_classifier
 from imgrec.folders import catalog_named, divide, kept_aside
 from imgrec.networks import Wanted, train_network
+from imgrec.plan import Plan, check_plan, model_of
 from imgrec.space import Choice, Space
 from imgrec.terminal import text_table
-from imgrec.trials import Plan, check_plan, model_of
 
 TINY = ["--epochs", "1", "--option", "width=4", "--option", "depth=1", "--progress", "none"]
 
@@ -360,6 +361,14 @@ def test_tune_saves_the_best_and_can_be_continued(folder, tmp_path):
     assert "differs" in result.stderr
 
 
+def test_a_misspelled_condition_in_a_file_is_refused(tmp_path):
+    values = Space(kind=Choice("a", "b"), width=Choice(2, 4, when="kind", equals="b")).to_dict()
+    values["width"]["equals"] = ["c"]
+    (tmp_path / "space.json").write_text(json.dumps(values))
+    result = run("tune", "digits", "--space", tmp_path / "space.json", status=1)
+    assert "'width'" in result.stderr and "'c' is not in kind" in result.stderr
+
+
 # ---- tables
 
 
@@ -561,8 +570,8 @@ def test_a_search_over_a_backbone_says_which_weights_its_trials_begin_with(folde
     own = Space(weights="imagenet", learning_rate=0.001)
     for space in (own, Space(weights=None)):
         check_plan(Plan("efficientnet_lite0", splits), space)
-    built = []
+    built, linear = [], keras.Sequential()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("imgrec.trials.build_model", lambda *a, **how: built.append(how))
+        patch.setattr("imgrec.plan.build_model", lambda *a, **how: built.append(how) or linear)
         model_of("efficientnet_lite0", splits.spec, own.defaults(), seed=0)
     assert built[0]["weights"] == "imagenet"

@@ -22,7 +22,7 @@ from imgrec import cockpit_state
 from imgrec.cockpit import TuningCockpit
 from imgrec.cockpit_state import CockpitState, attach
 from imgrec.cockpit_view import ROWS, snapshot_of, trials_html, view_of
-from imgrec.controls import ticks_of
+from imgrec.controls import controls_of, moved, switched, ticks_of
 from imgrec.core import SearchError
 from imgrec.curves import curves_of
 from imgrec.entries import Bool, Choice, Float, Int, problem_of
@@ -638,3 +638,22 @@ def test_changes_and_refusals_are_told_in_the_words_of_the_controls():
     rate.inputs[0].value = 0.5
     assert "rate stays as it was: expected low" in parts.message.value
     assert cockpit.state.view().controls[0].on == (False, True, True)
+
+
+def test_moving_a_control_keeps_its_condition(few, tmp_path):
+    space = Space(
+        model=Choice("small_cnn", "small_resnet"),
+        width=Choice(2, 4, 8, when="model", equals="small_cnn"),
+        depth=Int(1, 4, when="model", equals=("small_cnn", "small_resnet")),
+        learning_rate=Float(1e-3, 1e-1, log=True),
+    )
+    shorter = switched(space.entries["width"], (True, False, True))
+    assert shorter == Choice(2, 8, when="model", equals="small_cnn")
+    lower = moved(space.entries["depth"], 1, 2)
+    assert lower == Int(1, 2, when="model", equals=("small_cnn", "small_resnet"))
+    assert switched(Bool(when="depth", equals=2), (False, True)).when == "depth"
+    other = space.edit(width=shorter, depth=lower, model=Choice("small_resnet"))
+    rows = {row.name: row for row in controls_of(space, other)}
+    assert rows["width"].text == "2 or 8, where model is small_cnn"
+    assert [rows["width"].on, rows["model"].on] == [(True, False, True), (False, True)]
+    assert other.edit(model=space.entries["model"]).size == 2 * 2 * 10 + 2 * 10

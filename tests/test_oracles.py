@@ -7,7 +7,7 @@ import pytest
 
 from imgrec.core import OptionError, SearchError
 from imgrec.oracles import ORACLES, Proposer, hashed_seed
-from imgrec.space import Bool, Choice, Float, Int, Space, misfit
+from imgrec.space import Bool, Choice, Fixed, Float, Int, Space, misfit
 
 SPACE = Space(
     rate=Float(1e-4, 1e-1, log=True),
@@ -22,6 +22,8 @@ STRATEGIES = tuple(ORACLES)
 
 def score_of(point):
     "A made-up landscape, which also decides what fails."
+    if "size" not in point:
+        return float(len(str(point)))
     if point["size"] == "auto" and not point["flip"]:
         return None
     return point["width"] / 64 - abs(math.log10(point["rate"] / 1e-2))
@@ -93,6 +95,51 @@ def test_a_small_space_is_tried_whole_and_only_once(strategy):
     points = [p.point for p in go_on(proposer_for(strategy, space=space), (), 30)]
     assert len(points) == 6
     assert len({str(point) for point in points}) == 6
+
+
+TREE = Space(
+    kind=Choice("plain", "residual", None),
+    groups=Choice(8, 16, when="kind", equals="residual"),
+    first=Bool(when="groups", equals=16),
+    depth=Int(1, 3, when="first", equals=True),
+    width=Int(1, 3, when="kind", equals=(None, "plain")),
+    pooling=Fixed("max", when="kind", equals=None),
+    stride=Choice(1, 2, when="pooling", equals="max"),
+)
+
+
+@pytest.mark.parametrize("strategy", ["random", "grid"])
+def test_a_space_with_conditions_is_tried_whole(strategy):
+    trials = go_on(proposer_for(strategy, space=TREE, seed=3), (), 40)
+    points = [p.point for p in trials]
+    assert len(points) == TREE.size == len({str(point) for point in points}) == 14
+    assert [misfit(TREE, point) for point in points] == [""] * 14
+    for cut in (1, 5, 13):
+        again = go_on(proposer_for(strategy, space=TREE, seed=3), trials[:cut], 40)
+        assert [p.point for p in again] == points
+
+
+def test_conditions_hold_in_every_strategy():
+    for strategy in ("bayesian", "hyperband"):
+        wide = TREE.add(rate=Float(0.0, 1.0)) if strategy == "hyperband" else TREE
+        count = 40 if strategy == "hyperband" else 23  # three an entry, and a fit or two
+        found = go_on(proposer_for(strategy, space=wide), (), count)
+        assert len(found) > 12 and not [p for p in found if misfit(wide, p.point)]
+
+
+def test_a_condition_on_a_value_that_a_grid_leaves_out_is_never_met():
+    space = Space(n=Int(1, 1000, log=True), flip=Bool(when="n", equals=777))
+    assert len(go_on(proposer_for("grid", space=space), (), 40)) == 10
+    assert space.size == 10 and misfit(space, {"n": 777, "flip": True}) == ""
+
+
+@pytest.mark.parametrize("strategy", ["random", "grid"])
+def test_what_nothing_meets_any_more_is_not_searched(strategy):
+    for narrow, left in ((Choice("plain", "residual"), 8), ("plain", 3), ("residual", 5)):
+        space = TREE.edit(kind=narrow)
+        points = [p.point for p in go_on(proposer_for(strategy, space=space), (), 40)]
+        assert len(points) == space.size == left
+        assert [misfit(space, point) for point in points] == [""] * left
 
 
 def test_the_order_of_entries_and_other_processes_change_nothing():

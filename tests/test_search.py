@@ -13,6 +13,7 @@ from imgrec.core import DataError, ImgrecError, JournalError, SearchError
 from imgrec.data import from_datasets, load
 from imgrec.datasets import digits
 from imgrec.journal import read_journal
+from imgrec.plan import model_of, splits_of
 from imgrec.search import Search
 from imgrec.space import Choice, Float, Int, Space
 from imgrec.state import replay
@@ -140,8 +141,8 @@ def test_two_writers_are_refused(few, tmp_path):
             a_search(few, tmp_path).run()
         return Outcome(1.0, 1, 0.0)
 
-    search.runner, search.max_trials = inner, 1
-    search.run()
+    search.runner = inner
+    search.change(max_trials=1).run()
     assert search.results()["status"].tolist() == ["finished"]
 
 
@@ -290,3 +291,43 @@ def test_a_changed_data_setting_is_told_by_its_name(few, tmp_path):
     a_search(few, tmp_path, max_trials=1).run()
     with pytest.raises(SearchError, match=r"differs: batch_size: 32 became 16\. Set if_exists"):
         a_search(few.with_options(batch_size=16), tmp_path, max_trials=1)
+
+
+def test_settings_of_data_and_training_reach_a_trial(few, tmp_path):
+    space = Space(
+        model=Choice("small_cnn", "small_resnet"),
+        width=Choice(2, 4, when="model", equals="small_cnn"),
+        augment_strength=Float(0.5, 2.0),
+        frozen_layers=Int(1, 2),
+        schedule=Choice("cosine", "constant"),
+        label_smoothing=Float(0.0, 0.2),
+    )
+    data = few.with_options(augment="light")
+    search = Search(space, "small_cnn", data, max_trials=4, epochs=1, directory=tmp_path, seed=2)
+    search.run()
+    found = search.results()
+    assert found["status"].tolist() == ["finished"] * 4, found["reason"].tolist()
+    assert found["width"].notna().tolist() == found["model"].eq("small_cnn").tolist()
+    assert set(found["model"]) == {"small_cnn", "small_resnet"}
+    point = search.snapshot().trials[1].point
+    plan = search.plan
+    recipe = splits_of(plan, point).settings["augment"]
+    assert recipe["zoom"] == pytest.approx(0.2 * point["augment_strength"])
+    model = model_of(plan.build, few.spec, point, seed=0)
+    held = [layer for layer in model.layers if layer.weights and not layer.trainable]
+    assert len(held) == point["frozen_layers"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"schedule": Choice("cosine", "cosin")}, "cosin"),
+        ({"augment_strength": Float(-1.0, 1.0)}, "strength"),
+        ({"frozen_layers": Int(-1, 3)}, "frozen_layers is a whole number from 0"),
+        ({"model": Choice("small_cnn", "two_conv"), "norm": "group"}, "norm"),
+        ({"widht": Choice(2, 4, when="model", equals="small_cnn"), "model": "small_cnn"}, "width"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_said_before_the_first_trial(few, entries, words):
+    with pytest.raises(ImgrecError, match=words):
+        Search(Space(depth=Int(1, 2), **entries), "small_cnn", few)

@@ -1,6 +1,8 @@
 """A space is data: what one writes comes back equal, what cannot be is refused by its name."""
 
+import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from imgrec.space import (
     arguments_of,
     misfit,
     space_changes,
+    used_names,
 )
 
 whole = st.integers(-1000, 1000)
@@ -50,6 +53,111 @@ choices = different.map(lambda values: Choice(*values))
 entries = st.one_of(ints(), floats(), choices, st.booleans().map(Bool), value.map(Fixed))
 names = st.sampled_from(["width", "depth", "dropout", "augment", "learning_rate", "größe"])
 spaces = st.dictionaries(names, entries, min_size=1).map(lambda found: Space(**found))
+
+
+@st.composite
+def conditional(draw):
+    "A space whose entries may wait for values of others that were drawn before."
+    found = {}
+    for name in ("kind", "depth", "width", "dropout", "flip"):
+        above = draw(st.none() | st.sampled_from([*found])) if found else None
+        entry = draw(choices | st.booleans().map(Bool) | st.just(Int(1, 3)) | st.just(Fixed(2)))
+        if above is not None:
+            values = draw(st.lists(st.sampled_from(list(grid_values(found[above]))), min_size=1))
+            texts = {json.dumps(each, sort_keys=True): each for each in values}
+            rest = {"when": above, "equals": tuple(texts.values())}
+            if isinstance(entry, Choice):
+                entry = Choice(*entry.values, default=entry.default, **rest)
+            else:
+                entry = replace(entry, **rest)
+        found[name] = entry
+    return Space(**dict(draw(st.permutations(list(found.items())))))
+
+
+def all_points(space):
+    "Every point of a small grid, by trying all combinations of all values."
+    lists = [[*grid_values(entry)] for entry in space.entries.values()]
+    points = {}
+    for values in itertools.product(*lists):
+        whole = dict(zip(space.entries, values, strict=True))
+        point = {name: whole[name] for name in used_names(space, whole)}
+        points[json.dumps(point, sort_keys=True)] = point
+    return list(points.values())
+
+
+@settings(deadline=None)
+@given(conditional())
+def test_a_space_with_conditions_is_a_tree_of_points(space):
+    assert Space.from_json(space.to_json()) == space
+    points = all_points(space)
+    assert len(points) == space.size
+    assert [misfit(space, point) for point in points] == [""] * len(points)
+    assert space.defaults() in points
+    for name, entry in space.entries.items():
+        if entry.when is not None:
+            assert space.ordered.index(entry.when) < space.ordered.index(name)
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ({"when": "kind"}, "expected a name and a value"),
+        ({"equals": "plain"}, "expected a name and a value"),
+        ({"when": 3, "equals": "plain"}, "expected a name and a value"),
+        ({"when": "kind", "equals": ("plain", "plain")}, "values that differ"),
+        ({"when": "knd", "equals": "plain"}, "Did you mean 'kind'"),
+        ({"when": "kind", "equals": "round"}, "'round' is not in kind="),
+        ({"when": "kind", "equals": ("plain", "round")}, "'round' is not in kind="),
+        ({"when": "rate", "equals": 0.5}, "no value of a range is met exactly"),
+        ({"when": "depth", "equals": 3}, "would depend on itself"),
+        ({"when": "below", "equals": True}, "would depend on itself"),
+    ],
+    ids=str,
+)
+def test_a_condition_that_cannot_be_is_refused_by_its_name(condition, said):
+    others = {"kind": Choice("plain", "residual"), "rate": Float(0.0, 1.0)}
+    others["below"] = Bool(when="depth", equals=3)
+    with pytest.raises(SpaceError, match="'depth'") as caught:
+        Space(**others, depth=Int(2, 5, **condition))
+    assert said in str(caught.value)
+
+
+def test_what_a_point_does_not_use_it_may_not_have():
+    space = Space(kind=Choice("plain", None), depth=Int(2, 5, when="kind", equals=None))
+    assert misfit(space, {"kind": "plain"}) == "" == misfit(space, {"kind": None, "depth": 3})
+    assert misfit(space, {"kind": None}) == "no value for depth"
+    assert misfit(space, {"kind": "plain", "depth": 3}) == "depth is not used with kind='plain'"
+    with pytest.raises(SpaceError, match="'depth'"):
+        space.without("kind")
+    lines = space_changes(space, space.edit(depth=Int(2, 5, when="kind", equals="plain")))
+    assert lines == [
+        "depth: Int(2, 5, when='kind', equals=None) became Int(2, 5, when='kind', equals='plain')"
+    ]
+
+
+def test_what_nothing_meets_any_more_stays_and_comes_back():
+    space = Space(
+        kind=Choice("plain", "residual"),
+        depth=Int(2, 5, when="kind", equals="residual"),
+        wide=Bool(when="depth", equals=5),
+    )
+    for narrow in (Choice("plain"), Fixed("plain"), "plain"):
+        less = space.edit(kind=narrow)
+        assert less.size == 1 and less.defaults() == {"kind": "plain"}
+        assert set(less.entries) == set(space.entries)
+        assert Space.from_json(less.to_json()) == less
+        assert less.edit(kind=Choice("plain", "residual")) == space
+        assert less.add(dropout=0.1).without("dropout") == less
+        with pytest.raises(SpaceError, match="'residual' is not in kind"):
+            Space(**less.entries)
+    with pytest.raises(SpaceError, match="'six' is not in"):
+        space.edit(wide=Bool(when="kind", equals="six"))
+
+
+def test_an_older_file_without_conditions_is_read():
+    text = '{"depth": {"kind": "int", "low": 2, "high": 5}, "flip": {"kind": "bool"}}'
+    assert Space.from_json(text) == Space(depth=Int(2, 5), flip=Bool())
+    assert "when" not in Space(depth=Int(2, 5)).to_json()
 
 
 @settings(deadline=None)
@@ -135,10 +243,19 @@ def test_values_of_one_look_are_told_apart():
     assert holds(Choice((28, 28), 56), [28, 28])
 
 
-@pytest.mark.parametrize("name", ["", "two words", "1st", "class", "tuner/epochs", "a-b"])
-def test_a_name_must_be_that_of_an_argument(name):
-    with pytest.raises(SpaceError, match="name of an argument"):
+@pytest.mark.parametrize("name", ["", " ", "tuner/epochs", "a\nb", "a\x00"])
+def test_a_name_that_cannot_be_is_refused(name):
+    with pytest.raises(SpaceError, match="cannot be the name of an entry"):
         Space(**{name: 3})
+    assert Space(**{"conv/units 1": 3}).defaults() == {"conv/units 1": 3}
+
+
+def test_a_builder_keeps_what_is_its_own():
+    point = {"epochs": 3, "augment": "light", "model": "a", "frozen_layers": 2, "width": 8}
+    sorted_out = arguments_of(point)
+    assert (sorted_out.model, sorted_out.frozen_layers) == ("a", 2)
+    assert (sorted_out.fit, sorted_out.data) == ({"epochs": 3}, {"augment": "light"})
+    assert arguments_of(point, own=point).build == point
 
 
 @pytest.mark.parametrize(
