@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgrec.core import JournalError, OptionError
-from imgrec.journal import Journal, decode_line, encode_line, read_journal
+from imgrec.journal import Journal, decode_line, encode_line, read_journal, rescue
 from imgrec.scores import direction_of
 from imgrec.state import EVENTS, SearchState, apply, check_event, replay
 
@@ -332,3 +333,39 @@ def test_directions_are_known_or_asked_for():
     assert direction_of("val_loss", "max") == "max"
     with pytest.raises(OptionError, match="val_wobble"):
         direction_of("val_wobble")
+
+
+def test_what_is_whole_before_any_damage_is_rescued(tmp_path):
+    path = tmp_path / "journal.log"
+    with Journal(path) as journal:
+        for number in range(6):
+            journal.append("ask_idle", about="x" * number)
+    whole = path.read_bytes()
+    starts = [0, *(at + 1 for at, byte in enumerate(whole) if byte == 10)]
+    rng = random.Random(0)
+    for turn in range(60):
+        at = rng.randrange(len(whole) - 1)
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        line = sum(start <= at for start in starts) - 1
+        with pytest.raises(JournalError, match=rf"line {line + 1} is damaged.*rescue\("):
+            read_journal(path)
+        said = rescue(path)
+        assert [event["n"] for event in read_journal(path).events] == list(range(1, line + 1))
+        kept = tmp_path / f"journal.log-old-{turn + 1}"
+        assert kept.read_bytes() == bytes(flipped) and str(kept) in said
+        with Journal(path) as journal:
+            assert journal.append("ask_idle")["n"] == line + 1
+
+
+def test_a_whole_or_torn_journal_is_left_as_it_is(tmp_path):
+    path = tmp_path / "journal.log"
+    with Journal(path) as journal:
+        journal.append("ask_idle")
+        with pytest.raises(JournalError, match="is being written by"):
+            rescue(path)
+    before = path.read_bytes() + b"0000"
+    path.write_bytes(before)
+    assert "Nothing is damaged" in rescue(path) and path.read_bytes() == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["journal.log", "journal.log.lock"]

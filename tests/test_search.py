@@ -12,7 +12,7 @@ import pytest
 from imgrec.core import DataError, ImgrecError, JournalError, SearchError
 from imgrec.data import from_datasets, load
 from imgrec.datasets import digits
-from imgrec.journal import read_journal
+from imgrec.journal import read_journal, rescue
 from imgrec.plan import model_of, splits_of
 from imgrec.search import Search
 from imgrec.space import Choice, Float, Int, Space
@@ -331,3 +331,19 @@ def test_settings_of_data_and_training_reach_a_trial(few, tmp_path):
 def test_a_setting_that_cannot_be_is_said_before_the_first_trial(few, entries, words):
     with pytest.raises(ImgrecError, match=words):
         Search(Space(depth=Int(1, 2), **entries), "small_cnn", few)
+
+
+def test_a_damaged_search_goes_on_from_what_is_whole(few, tmp_path):
+    whole = a_search(few, tmp_path / "whole", "bayesian").run()
+    a_search(few, tmp_path / "broken", "bayesian").run()
+    path = tmp_path / "broken" / "journal.log"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(JournalError, match="is damaged"):
+        a_search(few, tmp_path / "broken", "bayesian")
+    assert "journal.log-old-1" in rescue(path)
+    again = a_search(few, tmp_path / "broken", "bayesian")
+    kept = [trial for trial in again.snapshot().trials.values() if trial.status != "interrupted"]
+    assert 1 < len(kept) < 8
+    assert trials_of(again.run()) == trials_of(whole)
