@@ -57,6 +57,21 @@ class Record:
     size: int  # Bytes of whole lines
     torn: int  # Bytes of an unfinished last line, left out
 
+# %% ../nbs/14_journal.ipynb #334eabbc
+def _whole(data: bytes) -> tuple[list[dict[str, Any]], int, str]:
+    "The events up to the first damaged line, their bytes, and what is wrong with that line."
+    events: list[dict[str, Any]] = []
+    size = 0
+    for line in data.split(b"\n")[:-1]:
+        event = decode_line(line)
+        if event is None:
+            return events, size, "its checksum does not fit"
+        if event.get("n") != len(events) + 1:
+            return events, size, f"it holds event {event.get('n')!r}"
+        events.append(event)
+        size += len(line) + 1
+    return events, size, ""
+
 # %% ../nbs/14_journal.ipynb #6498b27b
 def read_journal(
     path: str | Path,  # A journal's file
@@ -76,21 +91,6 @@ def read_journal(
             f"imgrec.journal.rescue({str(path)!r}) keeps the damaged file beside it."
         )
     return Record(events, size, len(data) - size)
-
-
-def _whole(data: bytes) -> tuple[list[dict[str, Any]], int, str]:
-    "The events up to the first damaged line, their bytes, and what is wrong with that line."
-    events: list[dict[str, Any]] = []
-    size = 0
-    for line in data.split(b"\n")[:-1]:
-        event = decode_line(line)
-        if event is None:
-            return events, size, "its checksum does not fit"
-        if event.get("n") != len(events) + 1:
-            return events, size, f"it holds event {event.get('n')!r}"
-        events.append(event)
-        size += len(line) + 1
-    return events, size, ""
 
 # %% ../nbs/14_journal.ipynb #f3c790a7
 def _take(handle: int) -> None:

@@ -19,13 +19,14 @@ from typing import Any
 import keras
 import pandas as pd
 
+from .as_code import code_of
 from .core import SearchError, unknown
 from .hyperparameters import as_builder
 from .inline import Work, run_trials
 from .journal import Journal, read_journal
 from .results import Best, best_of, ending, results_table
 from .space import Space
-from .state import SearchState, apply, replay
+from .state import SearchState, TrialState, apply, replay
 
 # %% ../nbs/15_search.ipynb #5e82381c
 from .facts import versions
@@ -190,6 +191,13 @@ class Search:
         "The best finished trial; a `SearchError` while there is none."
         return best_of(self.snapshot())
 
+    def to_code(
+        self,
+        trial: int | None = None,  # Its number; None: the best
+    ) -> str:  # Python, with `catalog` to be there
+        "A trial as a short program that trains without the search."
+        return code_of(self.plan, _trial(self, trial))
+
     def best_model(self) -> keras.Model:
         "The best trial's model with its best weights."
         return _best_model(self)
@@ -240,6 +248,15 @@ def _change(search: Search, space: Space | None, max_trials: int | None) -> Sear
     return search
 
 # %% ../nbs/15_search.ipynb #58b2fbd2
+def _trial(search: Search, number: int | None) -> TrialState:
+    "A trial by its number, or the best one; a `SearchError` where there is none."
+    trials = search.snapshot().trials
+    wanted = search.best().trial if number is None else number
+    if wanted not in trials:
+        raise SearchError(f"There is no trial {number!r}. Expected one of 1 to {len(trials)}.")
+    return trials[wanted]
+
+
 def _best_model(search: Search) -> keras.Model:
     "Build the best trial's model again and load its weights."
     best = search.snapshot().trials[search.best().trial]
