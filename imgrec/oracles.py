@@ -9,13 +9,15 @@ __all__ = ['ORACLES', 'hashed_seed', 'Proposal', 'Proposer']
 import hashlib
 import json
 import math
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from .core import SearchError, unknown
+from .gaussian import most_telling, suggest
 from .hyperparameters import registered, to_point, to_values
 from .space import Space
 
@@ -41,6 +43,7 @@ class _Hushed:
     "Put before an oracle's class: no files, no end after failures, recorded answers served."
 
     served: dict[str, Any] | None = None  # The next ask's answer, in the oracle's values
+    enough = False  # Whether a Bayesian one has left its random beginning behind
 
     def save(self) -> None:
         "Write nothing: the journal is the record."
@@ -54,28 +57,43 @@ class _Hushed:
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         "The oracle's answer, or the recorded one."
         oracle: Any = self
-        if self.served is not None and _draw_as_a_fit(oracle):
-            return {"status": "RUNNING", "values": self.served}
+        if _learned(oracle):
+            known = {"status": "RUNNING", "values": self.served}
+            return known if self.served is not None else _suggested(oracle, trial_id)
         response = super().populate_space(trial_id)  # type: ignore[misc]
         if self.served is not None:
             response["values"] = (response.get("values") or {}) | self.served
-        elif (
-            hasattr(oracle, "gpr") and response["values"] and oracle._duplicate(response["values"])
-        ):
-            response = _another(oracle, trial_id)
         return response
 
 
-def _draw_as_a_fit(oracle: Any) -> bool:
-    "Draw the numbers that a Bayesian fit would draw now; False if none would be made."
-    if not hasattr(oracle, "gpr"):
-        return False
-    completed = [trial for trial in oracle.trials.values() if trial.status == "COMPLETED"]
-    if len(completed) < max(3 * len(oracle.hyperparameters.space), 3):
-        return False
-    bounds = oracle._get_hp_bounds()
-    oracle._random_state.uniform(bounds[:, 0], bounds[:, 1], size=(50, len(bounds)))
-    return True
+def _learned(oracle: Any) -> bool:
+    "Whether a Bayesian oracle has seen enough to choose by what it knows: three trials an entry."
+    if not hasattr(oracle, "gpr") or oracle.enough:
+        return oracle.enough
+    completed = sum(trial.status == "COMPLETED" for trial in oracle.trials.values())
+    oracle.enough = completed >= max(3 * len(oracle.hyperparameters.space), 3)
+    return oracle.enough
+
+
+def _suggested(oracle: Any, trial_id: str) -> dict[str, Any]:
+    "An answer with what a Gaussian process finds worth a try, or another point if it was tried."
+    sign = -1 if oracle.objective.direction == "max" else 1
+    done = [trial for trial in oracle.trials.values() if trial.status == "COMPLETED"]
+    scores = np.array([sign * trial.score for trial in done])
+    kept = most_telling(scores)
+    points = np.array([_places(oracle, done[at]) for at in kept])
+    tried = np.array([_places(oracle, trial) for trial in oracle.ongoing_trials.values()])
+    at = suggest(points, scores[kept], hashed_seed(oracle.seed, trial_id), tried)
+    values = oracle._vector_to_values(at)
+    new = not oracle._duplicate(values)
+    return {"status": "RUNNING", "values": values} if new else _another(oracle, trial_id)
+
+
+def _places(oracle: Any, trial: Any) -> list[float]:
+    "A trial as a point of the unit cube; what it does not use is at its default."
+    values = trial.hyperparameters.values
+    known = oracle._nonfixed_space()
+    return [hp.value_to_prob(values.get(hp.name, hp.default)) for hp in known]
 
 
 def _another(oracle: Any, trial_id: str) -> dict[str, Any]:
@@ -163,11 +181,7 @@ def _ask(proposer: "Proposer", served: Mapping[str, Any] | None) -> Any:
     if served is not None and proposer.strategy != "grid":
         oracle.served = to_values(proposer.space, proposer.strategy, served)
     while True:
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", module="sklearn.gaussian_process"
-            )  # a rough fit will do
-            trial = oracle.create_trial("imgrec")
+        trial = oracle.create_trial("imgrec")
         oracle.served = None
         if trial.status != "RUNNING":
             return trial
