@@ -260,7 +260,8 @@ def to_point(
         elif _listed(entry, strategy):
             point[name] = grid_values(entry)[values[name]]
         elif isinstance(entry, Int | Float):
-            point[name] = min(max(values[name], entry.low), entry.high)
+            kind = int if isinstance(entry, Int) else float  # not one of numpy's
+            point[name] = kind(min(max(values[name], entry.low), entry.high))
     return {name: point[name] for name in space.entries if name in point}
 
 # %% ../nbs/13b_hyperparameters.ipynb #c9869eae

@@ -175,13 +175,13 @@ def _learn(proposer: "Proposer", point: Mapping[str, Any], score: float) -> None
     oracle._record_values(trial)
 
 # %% ../nbs/14b_oracles.ipynb #704c89f6
-def _ask(proposer: "Proposer", served: Mapping[str, Any] | None) -> Any:
+def _ask(proposer: "Proposer", number: int, served: Mapping[str, Any] | None) -> Any:
     "The oracle's next trial whose score is not known yet."
     oracle = proposer.oracle
     if served is not None and proposer.strategy != "grid":
         oracle.served = to_values(proposer.space, proposer.strategy, served)
     while True:
-        trial = oracle.create_trial("imgrec")
+        trial = oracle.create_trial(str(number))  # as one of its workers: each has one trial
         oracle.served = None
         if trial.status != "RUNNING":
             return trial
@@ -249,7 +249,7 @@ class Proposer:
         served: Mapping[str, Any] | None = None,  # The point that a journal has recorded
     ) -> Proposal:  # What to try, or why there is nothing
         "The next point; with `served` that point, and the oracle is brought to where it was."
-        answer = _ask(self, served)
+        answer = _ask(self, trial, served)
         if answer.status != "RUNNING":
             return Proposal("idle" if answer.status == "IDLE" else "done", trial)
         self.trials[trial] = answer

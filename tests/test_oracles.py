@@ -85,6 +85,9 @@ def test_all_points_lie_in_the_space(strategy):
     points = [p.point for p in go_on(proposer_for(strategy, space=space), (), count)]
     assert len(points) == count
     assert [misfit(space, point) for point in points] == [""] * count
+    assert {type(v) for point in points for v in point.values()} <= {
+        *(int, float, bool, str, list, type(None))
+    }
     others = [p.point for p in go_on(proposer_for(strategy, seed=1, space=space), (), 2)]
     assert (others != points[:2]) == (strategy != "grid")
 
@@ -146,6 +149,28 @@ def test_the_order_of_entries_and_other_processes_change_nothing():
     turned = Space(**dict(reversed(SPACE.entries.items())))
     first = [p.point for p in go_on(proposer_for("random"), (), 5)]
     assert [p.point for p in go_on(proposer_for("random", space=turned), (), 5)] == first
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_trials_that_run_at_once_differ_and_are_replayed(strategy):
+    def at_once(record=()):
+        proposer, answers, running, number = proposer_for(strategy, seed=2), [], [], 1
+        while number < 24:  # three run at once, and the oldest ends first
+            if len(running) == 3 or (answers and answers[-1].status == "idle"):
+                oldest = running.pop(0)
+                proposer.tell(oldest.trial, score_of(oldest.point))
+            served = record[len(answers)].point if len(answers) < len(record) else None
+            answers.append(proposer.ask(number, served))
+            if answers[-1].status == "go":
+                running.append(answers[-1])
+                number += 1
+        return answers
+
+    answers = at_once()
+    points = [answer.point for answer in answers if answer.point is not None]
+    assert all(first != second for first, second in itertools.pairwise(points))
+    for cut in (1, 5, 13, 22):
+        assert at_once(answers[:cut]) == answers
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
