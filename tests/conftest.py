@@ -49,6 +49,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def figures_are_closed() -> Iterator[None]:
+    "No figure of a test stays in memory."
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(autouse=True)
 def fresh_start(request: pytest.FixtureRequest) -> None:
     "Each test has its own seed, and Keras counts layers from one: order changes no result."
     name = request.node.nodeid.removesuffix(f"@{request.path.stem}")  # as several processes add

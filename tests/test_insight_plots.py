@@ -5,9 +5,8 @@ import math
 
 import numpy as np
 import pytest
+from drawn import cut_off, own_axes, texts_of
 from matplotlib import pyplot
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from imgrec.core import DataError
@@ -119,45 +118,6 @@ def figures(n, names=PLAIN, objective="acc"):
 
 
 NAMES = list(figures(3))
-
-
-@pytest.fixture(autouse=True)
-def figures_are_closed():
-    "No figure of a test stays in memory."
-    yield
-    pyplot.close("all")
-
-
-def own_axes(width=5.0, height=3.5):
-    "Axes of a figure that pyplot does not know."
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure.subplots()
-
-
-def texts_of(ax):
-    "The texts that are seen in a drawn figure."
-    ax.figure.canvas.draw()
-    texts = [*ax.texts, ax.title, ax._left_title]
-    texts += ax.get_legend().get_texts() if ax.get_legend() else []
-    for axis in (ax.xaxis, ax.yaxis):
-        low, high = sorted(axis.get_view_interval())
-        assert np.isfinite([low, high]).all()
-        ticks = axis.get_major_ticks()
-        texts += [axis.label, *(tick.label1 for tick in ticks if low <= tick.get_loc() <= high)]
-    return [text for text in texts if text.get_text()]
-
-
-def cut_off(ax):
-    "Texts that reach over the border of their figure."
-    frame = ax.figure.bbox.padded(1.5)
-    boxes = [(text.get_text(), text.get_window_extent()) for text in texts_of(ax)]
-    sides = [(text, box.x0, box.y0, box.x1, box.y1) for text, box in boxes]
-    return [
-        text
-        for text, x0, y0, x1, y1 in sides
-        if x0 < frame.x0 or y0 < frame.y0 or x1 > frame.x1 or y1 > frame.y1
-    ]
 
 
 def overlapping(ax):

@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from matplotlib import pyplot
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from drawn import cut_off, own_axes, texts_of
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
@@ -35,44 +33,6 @@ from imgrec.plots import (
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3)).astype("uint8")
 LONG = "a picture of a kind that nobody could describe in fewer words than these"
-
-
-@pytest.fixture(autouse=True)
-def figures_are_closed():
-    "No figure of a test stays in memory."
-    yield
-    pyplot.close("all")
-
-
-def own_axes(width=5.0, height=4.0):
-    "Axes of a figure that pyplot does not know."
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure.subplots()
-
-
-def texts_of(ax):
-    "The texts that are seen in a figure, once it is drawn."
-    ax.figure.canvas.draw()
-    texts = [*ax.texts, ax.title, ax._left_title]
-    texts += ax.get_legend().get_texts() if ax.get_legend() else []
-    for axis in (ax.xaxis, ax.yaxis) if ax.axison else ():
-        low, high = sorted(axis.get_view_interval())
-        assert np.isfinite([low, high]).all()
-        ticks = axis.get_major_ticks()
-        texts += [axis.label, *(tick.label1 for tick in ticks if low <= tick.get_loc() <= high)]
-    return [text for text in texts if text.get_text()]
-
-
-def cut_off(ax):
-    "Texts of a drawn figure that reach over its border."
-    boxes = [(text.get_text(), text.get_window_extent()) for text in texts_of(ax)]
-    frame = ax.figure.bbox.padded(1.5)
-    return [
-        text
-        for text, box in boxes
-        if box.x0 < frame.x0 or box.y0 < frame.y0 or box.x1 > frame.x1 or box.y1 > frame.y1
-    ]
 
 
 def overlapping(ax):
@@ -463,7 +423,6 @@ def test_two_lines_of_one_figure_differ_in_colour_and_name():
 WITHOUT_PYPLOT = """
 import sys, numpy as np, pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from imgrec.catalog import Catalog
 from imgrec.plots import plot_catalog, plot_confusion, plot_history, plot_images
 table = pd.DataFrame({"file": list("xyz"), "label": list("aab")})
