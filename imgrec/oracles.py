@@ -38,7 +38,46 @@ ORACLES = {
     "halving": "RandomSearchOracle",  # given up early by the rule on the page pruning
 }
 
+# %% ../nbs/14b_oracles.ipynb #78d2d451
+def _learned(oracle: Any) -> bool:
+    "Whether a Bayesian oracle has seen enough to choose by what it knows: three trials an entry."
+    if not hasattr(oracle, "gpr") or oracle.enough:
+        return oracle.enough
+    completed = sum(trial.status == "COMPLETED" for trial in oracle.trials.values())
+    oracle.enough = completed >= max(3 * len(oracle.hyperparameters.space), 3)
+    return oracle.enough
 
+
+def _places(oracle: Any, trial: Any) -> list[float]:
+    "A trial as a point of the unit cube; what it does not use is at its default."
+    values = trial.hyperparameters.values
+    known = oracle._nonfixed_space()
+    return [hp.value_to_prob(values.get(hp.name, hp.default)) for hp in known]
+
+# %% ../nbs/14b_oracles.ipynb #c537e5cb
+def _another(oracle: Any, trial_id: str) -> dict[str, Any]:
+    "A random point that was not tried; the oracle's own stream of numbers is left alone."
+    state, oracle._seed_state = oracle._seed_state, hashed_seed(oracle.seed, trial_id)
+    try:
+        return oracle._random_populate_space()
+    finally:
+        oracle._seed_state = state
+
+
+def _suggested(oracle: Any, trial_id: str) -> dict[str, Any]:
+    "An answer with what a Gaussian process finds worth a try, or another point if it was tried."
+    sign = -1 if oracle.objective.direction == "max" else 1
+    done = [trial for trial in oracle.trials.values() if trial.status == "COMPLETED"]
+    scores = np.array([sign * trial.score for trial in done])
+    kept = most_telling(scores)
+    points = np.array([_places(oracle, done[at]) for at in kept])
+    tried = np.array([_places(oracle, trial) for trial in oracle.ongoing_trials.values()])
+    at = suggest(points, scores[kept], hashed_seed(oracle.seed, trial_id), tried)
+    values = oracle._vector_to_values(at)
+    new = not oracle._duplicate(values)
+    return {"status": "RUNNING", "values": values} if new else _another(oracle, trial_id)
+
+# %% ../nbs/14b_oracles.ipynb #ec7e5e4a
 class _Hushed:
     "Put before an oracle's class: no files, no end after failures, recorded answers served."
 
@@ -64,45 +103,6 @@ class _Hushed:
         if self.served is not None:
             response["values"] = (response.get("values") or {}) | self.served
         return response
-
-
-def _learned(oracle: Any) -> bool:
-    "Whether a Bayesian oracle has seen enough to choose by what it knows: three trials an entry."
-    if not hasattr(oracle, "gpr") or oracle.enough:
-        return oracle.enough
-    completed = sum(trial.status == "COMPLETED" for trial in oracle.trials.values())
-    oracle.enough = completed >= max(3 * len(oracle.hyperparameters.space), 3)
-    return oracle.enough
-
-
-def _suggested(oracle: Any, trial_id: str) -> dict[str, Any]:
-    "An answer with what a Gaussian process finds worth a try, or another point if it was tried."
-    sign = -1 if oracle.objective.direction == "max" else 1
-    done = [trial for trial in oracle.trials.values() if trial.status == "COMPLETED"]
-    scores = np.array([sign * trial.score for trial in done])
-    kept = most_telling(scores)
-    points = np.array([_places(oracle, done[at]) for at in kept])
-    tried = np.array([_places(oracle, trial) for trial in oracle.ongoing_trials.values()])
-    at = suggest(points, scores[kept], hashed_seed(oracle.seed, trial_id), tried)
-    values = oracle._vector_to_values(at)
-    new = not oracle._duplicate(values)
-    return {"status": "RUNNING", "values": values} if new else _another(oracle, trial_id)
-
-
-def _places(oracle: Any, trial: Any) -> list[float]:
-    "A trial as a point of the unit cube; what it does not use is at its default."
-    values = trial.hyperparameters.values
-    known = oracle._nonfixed_space()
-    return [hp.value_to_prob(values.get(hp.name, hp.default)) for hp in known]
-
-
-def _another(oracle: Any, trial_id: str) -> dict[str, Any]:
-    "A random point that was not tried; the oracle's own stream of numbers is left alone."
-    state, oracle._seed_state = oracle._seed_state, hashed_seed(oracle.seed, trial_id)
-    try:
-        return oracle._random_populate_space()
-    finally:
-        oracle._seed_state = state
 
 # %% ../nbs/14b_oracles.ipynb #bcb5623a
 def _make_oracle(

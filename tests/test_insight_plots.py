@@ -22,8 +22,8 @@ from imgrec.insight import (
 )
 from imgrec.insight_plots import (
     plot_brackets,
-    plot_curves,
     plot_importance,
+    plot_learning_curves,
     plot_pair,
     plot_parallel,
     plot_pareto,
@@ -111,7 +111,7 @@ def figures(n, names=PLAIN, objective="acc"):
         "pair of lists": lambda ax: plot_pair(pairs(state, kind, width), ax, objective),
         "parallel": lambda ax: plot_parallel(parallel_table(state), ax, objective),
         "timeline": lambda ax: plot_timeline(timeline(events), ax),
-        "curves": lambda ax: plot_curves(learning_curves(state), ax, objective),
+        "curves": lambda ax: plot_learning_curves(learning_curves(state), ax, objective),
         "brackets": lambda ax: plot_brackets(brackets(state), ax, objective),
         "pareto": lambda ax: plot_pareto(both, ax),
     }
@@ -203,7 +203,7 @@ def test_curves_of_explosions_are_logarithmic_and_parents_are_joined():
         curve = tuple({"epoch": begin + e, "acc": v} for e, v in enumerate(values, start=1))
         told = {"curve": curve, "status": "finished", "score": values[-1], "parent": parent}
         state.trials[number] = TrialState(number, {}, 1, 4, **told)
-    ax = plot_curves(learning_curves(state))
+    ax = plot_learning_curves(learning_curves(state))
     assert ax.get_yscale() == "log"
     assert list(ax.lines[1].get_xdata()) == [2, 3, 4]
 
@@ -224,7 +224,7 @@ def test_another_table_is_refused(name):
         "pair": plot_pair,
         "parallel": plot_parallel,
         "timeline": plot_timeline,
-        "curves": plot_curves,
+        "curves": plot_learning_curves,
         "brackets": plot_brackets,
         "pareto": plot_pareto,
         "importance": plot_importance,
