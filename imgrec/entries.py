@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Entry', 'GRID_POINTS', 'KINDS', 'Condition', 'Int', 'Float', 'Bool', 'Fixed', 'Choice', 'with_condition',
-           'grid_values', 'holds', 'problem_of', 'entry_to_dict', 'entry_from_dict']
+           'grid_values', 'ends_of', 'holds', 'problem_of', 'entry_to_dict', 'entry_from_dict']
 
 # %% ../nbs/12a_entries.ipynb #ac27cdc7
 import json
@@ -168,6 +168,13 @@ def grid_values(
         return sorted({round(value) for value in _spread(entry.low, entry.high, log=True)})
     factors = int(math.log(entry.high / entry.low, entry.step) + 1e-8) + 1
     return [entry.low * entry.step**i for i in range(factors)]
+
+# %% ../nbs/12a_entries.ipynb #79468c1a
+def ends_of(
+    entry: Entry,  # One of the five kinds
+) -> list[Any]:  # The two ends of a range; of anything else each value
+    "The values that tell whether all of an entry can be."
+    return [entry.low, entry.high] if isinstance(entry, Int | Float) else list(grid_values(entry))
 
 # %% ../nbs/12a_entries.ipynb #da6da331
 def _text(value: Any) -> str:

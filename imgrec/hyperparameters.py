@@ -22,6 +22,7 @@ from imgrec.entries import (
     Fixed,
     Float,
     Int,
+    ends_of,
     grid_values,
     holds,
     with_condition,
@@ -52,11 +53,6 @@ def takes_hp(
     return first is not None and first.name == "hp" and first.kind in given
 
 # %% ../nbs/13b_hyperparameters.ipynb #beb69a89
-def _ends(entry: Entry) -> list[Any]:
-    "Values of an entry that may lead a builder elsewhere: the ends of a range, or each value."
-    return [entry.low, entry.high] if isinstance(entry, Int | Float) else list(grid_values(entry))
-
-
 def _called(build: Any, values: Mapping[str, Any]) -> Any:
     "What a builder has asked for when it was given these values."
     hp = import_module("keras_tuner").HyperParameters()
@@ -134,7 +130,7 @@ def _explored(build: Any, calls: int) -> dict[str, list[Any]]:
             if leading and not hp.is_active(each):  # a scope that was not entered
                 waiting.insert(0, led | leading)
             if first:
-                ends = _ends(_entry_of(each))
+                ends = ends_of(_entry_of(each))
                 waiting += [led | leading | {each.name: value} for value in ends]
     return found
 

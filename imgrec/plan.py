@@ -17,10 +17,11 @@ from .augment import as_recipe, strengthened
 from .backbones import BACKBONES, freeze_layers
 from .core import ImageSpec, ModelError, SearchError, seed_everything, unknown
 from .data import Splits
+from .entries import ends_of
 from .hyperparameters import HyperBuilder
 from .models import build_model, model_options
 from .schedules import SCHEDULES
-from .space import Choice, Space, arguments_of, grid_values, holds
+from .space import Space, arguments_of, grid_values, used_with
 
 # %% ../nbs/13c_plan.ipynb #74823c54
 Build = str | Callable[..., keras.Model]
@@ -45,14 +46,14 @@ def own_names(
     return build.names if isinstance(build, HyperBuilder) else ()
 
 
-def _options_for(space: Space, build: Build, options: list[str]) -> list[str]:
-    "The options that a network can get: all but those that wait for another one's name."
-
-    def may(name: str) -> bool:
-        entry = space.entries[name]
-        return entry.when != "model" or holds(Choice(*entry.equals), build)
-
-    return [name for name in options if may(name)]
+def _may_get(space: Space, build: Build, name: str) -> bool:
+    "Whether a network can get an option: not if that waits, at first or second hand, for another."
+    entry = space.entries[name]
+    while entry.when is not None:
+        if entry.when == "model" and not used_with(entry, build):
+            return False
+        entry = space.entries[entry.when]
+    return True
 
 # %% ../nbs/13c_plan.ipynb #5995391f
 def _builder_options(build: Build) -> list[str] | None:
@@ -84,17 +85,12 @@ def _check_options(build: Build, options: list[str]) -> None:
 _WHOLE = {"batch_size": 1, "image_size": 1, "epochs": 1, "early_stopping": 1, "frozen_layers": 0}
 
 
-def _values(entry: Any) -> list[Any]:
-    "The values of an entry that decide whether all of them can be: its ends, or each."
-    return [entry.low, entry.high] if hasattr(entry, "low") else list(grid_values(entry))
-
-
 def _check_values(space: Space, own: Sequence[str]) -> None:
     "Raise a `SearchError` for a setting of data or training with a value that none can have."
     for name, entry in space.entries.items():
         if name in own:  # whatever it is called
             continue
-        for value in _values(entry):
+        for value in ends_of(entry):
             sides, least = value if isinstance(value, (tuple, list)) else [value], _WHOLE.get(name)
             whole = all(isinstance(side, int) and side >= (least or 0) for side in sides)
             if name in _WHOLE and not (whole or (name == "early_stopping" and value is None)):
@@ -119,8 +115,9 @@ def check_plan(
     models = list(grid_values(space.entries["model"])) if "model" in space.entries else [plan.build]
     names = arguments_of(space.entries, own_names(plan.build))
     for build in models:
-        _check_options(build, _options_for(space, build, list(names.build)))
-        if isinstance(build, str) and build in BACKBONES and "weights" not in names.build:
+        options = [name for name in names.build if _may_get(space, build, name)]
+        _check_options(build, options)
+        if isinstance(build, str) and build in BACKBONES and "weights" not in options:
             raise SearchError(
                 f"Every trial of {build} would begin without the weights of ImageNet. Say which it "
                 'shall have: Space(weights="imagenet", ...), the path of a file, or None.'

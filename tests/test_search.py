@@ -15,7 +15,7 @@ from imgrec.datasets import digits
 from imgrec.journal import read_journal, rescue
 from imgrec.plan import model_of, splits_of
 from imgrec.search import Search
-from imgrec.space import Choice, Float, Int, Space
+from imgrec.space import Choice, Fixed, Float, Int, Space
 from imgrec.state import replay
 from imgrec.trials import Outcome
 
@@ -347,3 +347,18 @@ def test_a_damaged_search_goes_on_from_what_is_whole(few, tmp_path):
     kept = [trial for trial in again.snapshot().trials.values() if trial.status != "interrupted"]
     assert 1 < len(kept) < 8
     assert trials_of(again.run()) == trials_of(whole)
+
+
+def test_an_option_of_one_network_alone_may_decide_about_others(few):
+    space = Space(
+        model=Choice("small_cnn", "two_conv"),
+        width=Choice(2, 4, when="model", equals="small_cnn"),
+        depth=Int(1, 2, when="width", equals=4),
+    )
+    Search(space, "small_cnn", few)
+    with pytest.raises(SearchError, match="option of two_conv 'width'"):
+        Search(space.edit(width=Choice(2, 4)), "small_cnn", few)
+    waits = {"when": "model", "equals": "vgg16"}
+    either = Space(model=Choice("vgg16", "efficientnet_lite0"), weights=Fixed(None, **waits))
+    with pytest.raises(SearchError, match="efficientnet_lite0 would begin without the weights"):
+        Search(either, "vgg16", few)
