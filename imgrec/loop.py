@@ -239,6 +239,8 @@ def run_epochs(
 def _after_batch(training: Training) -> None:
     "Keep what is to be kept; leave if that was asked for."
     training.state.seconds = time.perf_counter() - training.begun
+    asked = any(getattr(each, "stopping", False) for each in training.callbacks)
+    training.stopping = training.stopping or asked
     if training.keep is not None and training.steps:
         training.keep(training, training.stopping)
     if training.stopping:

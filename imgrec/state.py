@@ -8,6 +8,7 @@ __all__ = ['EVENTS', 'check_event', 'TrialState', 'SearchState', 'apply', 'repla
 # %% ../nbs/14a_state.ipynb #62cdb232
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from .core import JournalError, unknown
@@ -56,13 +57,18 @@ class TrialState:
     epochs: int  # At which epoch it shall end
     initial_epoch: int = 0  # Epochs that its parent has trained already
     parent: int | None = None  # The trial whose weights it continues (Hyperband)
+    bracket: int | None = None  # Hyperband: how early this bracket prunes
+    rung: int | None = None  # Hyperband: the round within the bracket
+    by: str = "oracle"  # Who has chosen the point: the "oracle", or a person by "hand"
     era: int = 0  # How often space or settings had changed when it was asked
     status: str = "asked"  # asked, running, finished, failed, pruned or interrupted
     starts: int = 0  # How often it was started
+    worker: str = ""  # Who has it, or had it last
     curve: tuple[dict[str, Any], ...] = ()  # One per epoch: epoch, seconds, and the metrics
     score: float | None = None  # Best value of the objective over the epochs
     best_epoch: int | None = None  # Where that was
-    seconds: float = 0.0  # Of its last start
+    seconds: float = 0.0  # Of all its starts, as far as they ended by themselves
+    parameters: int | None = None  # Numbers that its model has learned
     reason: str = ""  # Why it failed, was pruned or interrupted
 
 # %% ../nbs/14a_state.ipynb #f9aca0a2
@@ -72,13 +78,16 @@ class SearchState:
 
     space: dict[str, Any] = field(default_factory=dict)  # As `Space.to_dict` gave it
     settings: dict[str, Any] = field(default_factory=dict)  # Strategy, objective, direction, ...
-    budget: dict[str, Any] = field(default_factory=dict)  # max_trials
+    budget: dict[str, Any] = field(default_factory=dict)  # Limits by name, see `Budget`
     trials: dict[int, TrialState] = field(default_factory=dict)  # By number, in order
     era: int = 0  # How often space or settings have changed
     status: str = "empty"  # empty, created, open or stopped
     reason: str = ""  # Why it was stopped
     events: int = 0  # How many events went in
     declared: dict[str, Any] = field(default_factory=dict)  # The space before it was moved by hand
+    queue: tuple[dict[str, Any], ...] = ()  # Points by hand that are not asked yet
+    paused: bool = False  # Whether the trials wait
+    spent: float = 0.0  # Seconds of running so far
 
     def with_status(
         self,
@@ -89,10 +98,14 @@ class SearchState:
 
     @property
     def best(self) -> TrialState | None:
-        "The finished trial with the best score, the first of equals; None if there is none."
-        finished = self.with_status("finished")
-        sign = -1 if self.settings.get("direction") == "max" else 1
-        return min(finished, key=lambda trial: sign * (trial.score or 0.0), default=None)
+        "The trial with the best score, the first of equals, also one that was given up."
+        return min(self.scored, key=partial(_rank, self), default=None)
+
+    @property
+    def scored(self) -> list[TrialState]:
+        "The trials that have a score and do not run."
+        ended = self.with_status("finished", "pruned", "interrupted")
+        return [trial for trial in ended if trial.score is not None]
 
     @property
     def counted(self) -> int:
@@ -105,6 +118,11 @@ class SearchState:
 
     def __repr__(self) -> str:
         return _summary(self)
+
+
+def _rank(state: SearchState, trial: TrialState) -> float:
+    "A number that is small for a good trial."
+    return (trial.score or 0.0) * (-1 if state.settings.get("direction") == "max" else 1)
 
 
 def _summary(state: SearchState) -> str:
@@ -131,7 +149,7 @@ def _opened(state: SearchState, event: Mapping[str, Any]) -> None:
     for trial in state.with_status("running"):
         cut = replace(trial, status="interrupted", reason="its process ended")
         state.trials[trial.trial] = cut
-    state.status, state.reason = "open", ""
+    state.status, state.reason, state.paused = "open", "", False
 
 # %% ../nbs/14a_state.ipynb #08a4f743
 def _changed(state: SearchState, event: Mapping[str, Any]) -> None:
@@ -143,13 +161,21 @@ def _changed(state: SearchState, event: Mapping[str, Any]) -> None:
 
 
 def _budget(state: SearchState, event: Mapping[str, Any]) -> None:
-    "More or fewer trials are allowed."
+    "More or less is allowed."
     state.budget = event["budget"]
 
 
 def _stopped(state: SearchState, event: Mapping[str, Any]) -> None:
     "The process stops writing."
     state.status, state.reason = "stopped", event["reason"]
+
+
+def _told(state: SearchState, event: Mapping[str, Any]) -> None:
+    "A person has said something."
+    if event["command"] in ("pause", "unpause"):
+        state.paused = event["command"] == "pause"
+    if event["command"] == "enqueue" and not event.get("refused"):
+        state.queue = (*state.queue, event["point"])
 
 
 def _nothing(state: SearchState, event: Mapping[str, Any]) -> None:
@@ -161,9 +187,11 @@ def _asked(state: SearchState, event: Mapping[str, Any]) -> None:
     if event["trial"] != len(state.trials) + 1:
         expected = f"trial {len(state.trials) + 1}, received trial {event['trial']!r}"
         raise JournalError(f"Event {event.get('n')} (trial_asked): expected {expected}.")
-    names = ("trial", "point", "seed", "epochs", "initial_epoch", "parent")
-    known = {name: event[name] for name in names}
+    names = ("trial", "point", "seed", "epochs", "initial_epoch", "parent", "bracket", "rung", "by")
+    known = {name: event[name] for name in names if name in event}
     state.trials[event["trial"]] = TrialState(**known, era=state.era)
+    if event.get("by") == "hand":
+        state.queue = state.queue[1:]
 
 
 def _moved(state: SearchState, event: Mapping[str, Any], *expected: str) -> TrialState:
@@ -179,22 +207,26 @@ def _moved(state: SearchState, event: Mapping[str, Any], *expected: str) -> Tria
 def _started(state: SearchState, event: Mapping[str, Any]) -> None:
     "A worker begins a trial, for the first time or anew."
     trial = _moved(state, event, "asked", "interrupted")
-    again = replace(trial, status="running", starts=trial.starts + 1, curve=(), reason="")
-    state.trials[trial.trial] = again
+    facts = {"status": "running", "starts": trial.starts + 1, "reason": ""}
+    state.trials[trial.trial] = replace(trial, worker=event["worker"], **facts)
 
 
 def _epoch(state: SearchState, event: Mapping[str, Any]) -> None:
     "One more point on the learning curve."
     trial = _moved(state, event, "running")
     point = {"epoch": event["epoch"], "seconds": event["seconds"]} | event["logs"]
-    state.trials[trial.trial] = replace(trial, curve=(*trial.curve, point))
+    before = trial.curve
+    if before and before[-1]["epoch"] >= event["epoch"]:  # it was cut off later, and came back
+        before = tuple(each for each in before if each["epoch"] < event["epoch"])
+    state.trials[trial.trial] = replace(trial, curve=(*before, point))
 
 
 def _ended(state: SearchState, event: Mapping[str, Any]) -> None:
     "A start of a trial has ended, in one of four ways."
     trial = _moved(state, event, "running")
-    names = ("score", "best_epoch", "seconds", "reason")
+    names = ("score", "best_epoch", "parameters", "reason")
     told = {name: event[name] for name in names if name in event}
+    told["seconds"] = round(trial.seconds + event.get("seconds", 0.0), 3)
     status = event["event"].removeprefix("trial_")
     state.trials[trial.trial] = replace(trial, status=status, **told)
 
@@ -213,7 +245,7 @@ _CHANGES: dict[str, Callable[[SearchState, Mapping[str, Any]], None]] = {
     "trial_failed": _ended,
     "trial_pruned": _ended,
     "trial_interrupted": _ended,
-    "command": _nothing,
+    "command": _told,
     "search_stopped": _stopped,
 }
 
@@ -225,6 +257,7 @@ def apply(
     "Bring a state forward by one event; a `JournalError` for one that cannot follow."
     check_event(event)
     _CHANGES[event["event"]](state, event)
+    state.spent = event.get("spent", state.spent)
     state.events += 1
 
 
