@@ -21,7 +21,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "settings_changed": ("settings", "changes"),
     "budget_changed": ("budget",),
     "trial_asked": ("trial", "point", "seed", "epochs", "initial_epoch", "parent"),
-    "ask_idle": (),
+    "ask_idle": ("trial",),
     "trial_started": ("trial", "worker"),
     "epoch_ended": ("trial", "epoch", "logs", "seconds"),
     "trial_finished": ("trial", "score", "best_epoch", "seconds"),
@@ -110,7 +110,8 @@ class SearchState:
     @property
     def counted(self) -> int:
         "Trials that use up the budget: all but those that were cut off in an older space."
-        return sum(t.status != "interrupted" or t.era == self.era for t in self.trials.values())
+        open_ends = ("asked", "interrupted")
+        return sum(t.status not in open_ends or t.era == self.era for t in self.trials.values())
 
     def copy(self) -> "SearchState":
         "A copy that later events do not change."
