@@ -71,7 +71,6 @@ def begin(
     task: Task,  # What is to be done
     journal: Journal,  # Open for writing
     say: Callable[[str], None] = lambda text: None,  # Tells the person who waits
-    declared: Space | None = None,  # As the code has it; None: as in the task
     longest: float = float("inf"),  # Seconds between two looks that can be work
     ahead: bool = False,  # Whether a point is asked before somebody is free for it
 ) -> Engine:  # Ready for its first trial
@@ -80,16 +79,19 @@ def begin(
     engine = Engine(task, journal, state, say, longest, ahead, spent=state.spent)
     commands = [each for each in journal.events if each["event"] == "command"]
     engine.seen = {each["id"] for each in commands if "id" in each}
-    spaces = {"space": task.space.to_dict(), "declared": (declared or task.space).to_dict()}
-    about, budget = settings_of(task), limits_of(task.budget)
+    declared = task.declared_space or task.space
+    spaces = {"space": task.space.to_dict(), "declared": declared.to_dict()}
+    limits = {"budget": limits_of(task.budget)}
+    limits["declared_budget"] = limits_of(task.declared_budget or task.budget)
+    about = settings_of(task)
     if state.status == "empty":
-        facts = {"settings": about, "budget": budget, "versions": versions()}
-        note(engine, "search_created", **spaces, **facts)
+        facts = {"settings": about, "versions": versions()}
+        note(engine, "search_created", **spaces, **limits, **facts)
     elif changes := changes_since(task, state):
         note(engine, "space_changed", **spaces, changes=changes)
         note(engine, "settings_changed", settings=about, changes=changes)
-    if state.budget != budget:
-        note(engine, "budget_changed", budget=budget)
+    if {"budget": state.budget, "declared_budget": state.declared_budget} != limits:
+        note(engine, "budget_changed", **limits)
     note(engine, "search_opened", process=os.getpid(), torn=journal.record.torn)
     return engine
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from .core import SearchError
+from .core import SearchError, many, many
 from .state import SearchState
 
 # %% ../nbs/14d_results.ipynb #25f4bb95
@@ -79,15 +79,14 @@ def trial_line(
 
 # %% ../nbs/14d_results.ipynb #ca83c42e
 def ending(
-    state: SearchState,  # Of a search whose run has ended
-    strategy: str,  # Its name
-    max_trials: int | None,  # How many trials it was allowed
+    state: SearchState,  # Of a search that has been run
 ) -> str:  # A sentence; empty where there is nothing to add
     "What is to be said at the end of a search."
+    trials, most = many(len(state.trials), "trial"), state.budget.get("trials")
     if state.reason != "done":
-        return ""
-    if not state.with_status("finished"):
-        return f"None of {len(state.trials)} trials has worked; results() has the reasons."
-    if max_trials is not None and state.counted < max_trials:
-        return f"After {len(state.trials)} trials the {strategy} search has no more."
+        return f"The search has ended: {state.fatal or state.reason}. {state!r}"
+    if state.trials and not state.scored:
+        return f"None of {trials} has worked; results() has the reasons."
+    if most is not None and state.counted < most:
+        return f"After {trials} the {state.settings['strategy']} search has no more."
     return ""

@@ -7,6 +7,7 @@ __all__ = ['Search']
 
 # %% ../nbs/15_search.ipynb #cb4f6cb7
 import os
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -15,77 +16,50 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-# %% ../nbs/15_search.ipynb #6c93144c
 import keras
-import pandas as pd
 
 from .as_code import code_of
-from .core import SearchError, unknown
+from .budget import Budget, as_budget
+from .commands import forget_fleeting, send, waiting
+from .core import OptionError, SearchError, unknown
+from .engine import begin, note
 from .hyperparameters import as_builder
-from .inline import Work, run_trials
 from .journal import Journal, read_journal
-from .results import Best, best_of, ending, results_table
-from .space import Space
-from .state import SearchState, TrialState, apply, replay
-
-# %% ../nbs/15_search.ipynb #5e82381c
-from .facts import versions
+from .launch import Job, launch, log_end, portable
+from .link import weights_file
 from .plan import Build, Plan, model_of, splits_of
+
+# %% ../nbs/15_search.ipynb #6c93144c
 from .pruning import Pruning, as_pruning
+from .results import ending
 from .scores import direction_of
+from .space import Space
+from .state import SearchState, TrialState, replay
 from imgrec.task import (
     Task,
+    budget_there,
     changes_since,
     check_task,
     moved_aside,
-    settings_of,
     space_there,
     splits_from,
 )
-from .trials import StoppedError, run_trial, weights_file
+from .trials import run_trial
+from .turns import run_here
+from .view import SearchView, follow_on
 
 # %% ../nbs/15_search.ipynb #ed5856b2
-def _take(search: "Search", state: SearchState) -> SearchState:
-    "Take over a state that was replayed."
-    with search._lock:
-        search._state = state
-    return state
-
-
-def _begin(search: "Search", journal: Journal) -> None:
-    "Write how the search begins or goes on; a `SearchError` lists what has changed."
-    state = _take(search, replay(journal.record.events))
-    spaces = {"space": search.space.to_dict(), "declared": search.declared.to_dict()}
-    if state.status == "empty":
-        search._note(
-            journal,
-            "search_created",
-            **spaces,
-            settings=settings_of(search.task),
-            budget={"max_trials": search.max_trials},
-            versions=versions(),
-        )
-    else:
-        changes = changes_since(search.task, state)
-        if changes:
-            search._note(journal, "space_changed", **spaces, changes=changes)
-            settings = settings_of(search.task)
-            search._note(journal, "settings_changed", settings=settings, changes=changes)
-        if state.budget.get("max_trials") != search.max_trials:
-            search._note(journal, "budget_changed", budget={"max_trials": search.max_trials})
-    search._note(journal, "search_opened", process=os.getpid(), torn=journal.record.torn)
-
-# %% ../nbs/15_search.ipynb #fc3a646c
 def _say(search: "Search", text: str) -> None:
     "Tell the person who waits, unless the search is silent or runs in the background."
     if text and search.progress != "none" and threading.current_thread() is threading.main_thread():
         print(text, flush=True)
 
 
-def _work(search: "Search", journal: Journal) -> Work:
-    "A search as the loop needs it, while its journal is open."
-    tell = (partial(search._note, journal), partial(_say, search))
-    return Work(search.task, search.runner, search.snapshot, *tell, search.stopping)
+def _go_on_there(search: "Search", state: SearchState) -> None:
+    "Take over what was changed by hand in a search that is there."
+    space, budget = space_there(search.task, state), budget_there(search.task, state)
+    search.task = replace(search.task, space=space, budget=budget)
+    check_task(search.task)
 
 # %% ../nbs/15_search.ipynb #1f826086
 def _check_directory(search: "Search") -> None:
@@ -99,14 +73,14 @@ def _check_directory(search: "Search") -> None:
     if search.if_exists == "new":
         _say(search, f"The search that was there is now in {moved_aside(search.directory)}.")
         return
-    search.change(space_there(search.task, state))
+    _go_on_there(search, state)
     changes = changes_since(search.task, state)
     measures = [state.settings[name] for name in ("objective", "direction")]
-    wanted = [search.plan.objective, search.plan.direction]
+    wanted = [search.task.plan.objective, search.task.plan.direction]
     if search.if_exists == "continue" and measures != wanted:
         raise SearchError(
             f"{search.directory} holds scores of {measures[0]}, which cannot be compared with "
-            f'{search.plan.objective}. Set if_exists to "new", or choose another directory.'
+            f'{wanted[0]}. Set if_exists to "new", or choose another directory.'
         )
     if changes and search.if_exists != "continue":
         raise SearchError(
@@ -114,12 +88,12 @@ def _check_directory(search: "Search") -> None:
             '(--if-exists in the shell) to "continue" to go on with its trials as evidence, or to '
             '"new" to begin anew.'
         )
-    _take(search, state)
-    _say(search, f"{search.directory} holds this search: {state!r}. It goes on there.")
+    goes_on = "It runs" if search.running else "It goes on there"
+    _say(search, f"{search.directory} holds this search: {state!r}. {goes_on}.")
 
 # %% ../nbs/15_search.ipynb #b556eb6c
-class Search:
-    "A hyperparameter search over `space`, which `run` begins or continues."
+class Search(SearchView):
+    "A hyperparameter search over `space`, which `run` or `start` begins or continues."
 
     def __init__(
         self,
@@ -130,121 +104,214 @@ class Search:
         objective: str = "val_accuracy",  # A metric as `fit` names it
         direction: str | None = None,  # "min" or "max"; None: known from the objective's name
         pruning: str | Pruning | None = None,  # "halving", "median"; None: only with "halving"
-        max_trials: int | None = 10,  # None: until the strategy has no point left
+        budget: Budget | int | None = 10,  # What it may use; a number is a number of trials
         epochs: int = 10,  # Passes over the training part, where the space does not say
         directory: str | Path | None = None,  # Where it is kept; None: a temporary folder
         if_exists: str | None = None,  # "continue" or "new", for a directory that differs
         seed: int = 0,  # Decides points and first weights
         fit_options: Callable[[], Mapping[str, Any]] | None = None,  # More arguments of `fit`
-        executor: str = "inline",  # One trial after another in this process
+        executor: str = "processes",  # Or "inline": one trial after another in this process
+        workers: int | None = None,  # Processes that run trials; None: as the machine allows
+        keep: int = 3,  # Of how many of the best trials the weights stay
         progress: str = "auto",  # "auto" prints a line a trial, "none" is silent
     ) -> None:
-        splits = splits_from(data)
+        super().__init__(directory or tempfile.mkdtemp(prefix="imgrec-search-"))
         build, varied = as_builder(build, space)
-        way = direction_of(objective, direction)
-        self.plan = Plan(build, splits, objective, way, epochs, fit_options)
-        self.declared = varied  # As the code has it, whatever `change` makes of it
-        self.if_exists, self.progress, self.runner = if_exists, progress, run_trial
-        self.directory = Path(directory or tempfile.mkdtemp(prefix="imgrec-search-"))
+        way, most = direction_of(objective, direction), as_budget(budget)
+        plan = Plan(build, splits_from(data), objective, way, epochs, fit_options)
         rule = as_pruning(pruning or ("halving" if strategy == "halving" else None))
-        self.task = Task(self.plan, varied, strategy, seed, max_trials, self.directory, rule)
-        self._state, self._lock, self.stopping = SearchState(), threading.Lock(), threading.Event()
-        _check_search(self, executor)
+        folder, declared = self.directory, (varied, most)
+        self.task = Task(plan, varied, strategy, seed, most, folder, rule, keep, *declared)
+        self.data, self.executor, self.workers, self.runner = data, executor, workers, run_trial
+        self.if_exists, self.progress = if_exists, progress
+        self.process: subprocess.Popen | None = None  # That this object has started
+        _check_search(self)
         _check_directory(self)
+
+    @staticmethod
+    def attach(
+        directory: str | Path,  # Of a search, whoever has begun it
+    ) -> SearchView:  # To look at it and to steer it
+        "Find a search again; a `SearchError` where there is none."
+        return _attached(Path(directory))
+
+    @property
+    def running(self) -> bool:
+        "Whether a process runs it now, or is about to."
+        begins = self.process is not None and self.process.poll() is None
+        return begins or super().running
 
     @property
     def space(self) -> Space:
         "What is varied now."
-        return self.task.space
+        return _as_it_stands(self).space
 
     @property
-    def max_trials(self) -> int | None:
-        "How many trials it may have; None: until the strategy has no point left."
-        return self.task.max_trials
+    def budget(self) -> Budget:
+        "What it may use now."
+        return _as_it_stands(self).budget
+
+    @property
+    def plan(self) -> Plan:
+        "What all trials share."
+        return self.task.plan
+
+    def start(self) -> "Search":
+        "Begin or go on in processes of its own, and return at once; they outlive this one."
+        return _start(self)
 
     def run(self) -> "Search":
-        "Run trials until the budget is used or `stop` is called; continues what is there."
-        return _run(self)
+        "Run trials until the budget is used or somebody says stop; Ctrl-C says stop."
+        return _run_here(self) if self.executor == "inline" else _run(self)
 
-    def stop(self) -> None:
-        "Stop after the batch that is running; from any thread."
-        self.stopping.set()
-
-    def change(
+    def edit(
         self,
-        space: Space | None = None,  # Another space; None: as it is
-        max_trials: int | None = None,  # Another number of trials; None: as it is
-    ) -> "Search":  # This search
-        "Take other settings for the next `run`, which goes on with the trials so far."
-        return _change(self, space, max_trials)
+        space: Space,  # What is to be searched from now on
+    ) -> None:
+        "Change the space; trials so far inform the search of the new one."
+        _change(self, space=space)
 
-    def snapshot(self) -> SearchState:
-        "What is known now; a copy, from any thread."
-        with self._lock:
-            return self._state.copy()
-
-    def results(self) -> pd.DataFrame:
-        "A row a trial: its score, its point, and how it went."
-        return results_table(self.snapshot())
-
-    def best(self) -> Best:
-        "The best finished trial; a `SearchError` while there is none."
-        return best_of(self.snapshot())
+    def limit(
+        self,
+        budget: Budget | int | None,  # What it may use in all
+    ) -> None:
+        "Set what it may use."
+        _change(self, budget=as_budget(budget))
 
     def to_code(
         self,
         trial: int | None = None,  # Its number; None: the best
     ) -> str:  # Python, with `catalog` to be there
         "A trial as a short program that trains without the search."
-        return code_of(self.plan, _trial(self, trial))
+        return code_of(self.task.plan, _trial(self, trial))
 
     def best_model(self) -> keras.Model:
         "The best trial's model with its best weights."
         return _best_model(self)
 
-    def __repr__(self) -> str:
-        return repr(self.snapshot())
-
-    def _note(self, journal: Journal, event: str, **fields: Any) -> None:
-        "Write an event, then let it change the state."
-        written = journal.append(event, **fields)
-        with self._lock:
-            apply(self._state, written)
-
 # %% ../nbs/15_search.ipynb #728efa7c
-def _check_search(search: Search, executor: str) -> None:
+_EXECUTORS = ("processes", "inline")
+
+
+def _check_search(search: Search) -> None:
     "Raise an error for what can be known to fail before the first trial."
-    if executor != "inline":
-        raise unknown("executor", executor, ("inline",))
+    if search.executor not in _EXECUTORS:
+        raise unknown("executor", search.executor, _EXECUTORS)
     if search.progress not in ("auto", "none"):
         raise unknown("progress", search.progress, ("auto", "none"))
     if search.if_exists not in (None, "continue", "new"):
         raise unknown("if_exists", search.if_exists, ("continue", "new"))
+    count = search.workers
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        raise OptionError(f"workers must be a whole number from 1, received {count!r}.")
+    if search.executor == "processes":
+        portable(search.data)
     check_task(search.task)
 
 
-def _run(search: Search) -> Search:
-    "Run trials, and write down how it ended."
-    search.stopping.clear()
+def _attached(directory: Path) -> SearchView:
+    "A view of a directory that holds a search."
+    if not (directory / "journal.log").is_file():
+        raise SearchError(f"There is no search in {directory}: it has no journal.log.")
+    return SearchView(directory)
+
+
+def _as_it_stands(search: Search) -> Task:
+    "The task with the space and the budget that it has where it runs, or where it ran last."
+    state = search.snapshot()
+    if search.process is None and not search.running or state.status == "empty":
+        return search.task
+    return replace(
+        search.task, space=Space.from_dict(state.space), budget=as_budget(state.budget)
+    )
+
+
+def _change(search: Search, **changes: Any) -> None:
+    "Change what is to be done, here or where it runs; an error for what could not be run."
+    task = replace(_as_it_stands(search), **changes)
+    check_task(task)
+    if not search.running:
+        search.task, search.process = task, None
+    elif "space" in changes:
+        send(search.directory, "edit", space=task.space.to_dict())
+    else:
+        SearchView.limit(search, task.budget)
+
+# %% ../nbs/15_search.ipynb #cda124d4
+def _run_here(search: Search) -> Search:
+    "Run trials in this process, and write down how it ended."
+    forget_fleeting(search.directory)
     with Journal(search.directory / "journal.log") as journal:
-        _begin(search, journal)
+        engine = begin(search.task, journal, partial(_say, search))
         reason = "failed"
         try:
-            reason = run_trials(_work(search, journal), journal.events)
-        except (StoppedError, KeyboardInterrupt):
+            reason = run_here(engine, search.runner)
+        except KeyboardInterrupt:
             reason = "stopped"
         finally:
-            search._note(journal, "search_stopped", reason=reason)
-    _say(search, ending(search.snapshot(), search.task.strategy, search.max_trials))
+            note(engine, "search_stopped", reason=reason, fatal=engine.fatal)
+            search.task = replace(engine.task, keep=search.task.keep)
+    if engine.fatal:
+        raise SearchError(engine.fatal)
+    _say(search, ending(search.snapshot()))
     return search
 
 
-def _change(search: Search, space: Space | None, max_trials: int | None) -> Search:
-    "Set what may change between two runs; an error for what could not be run."
-    trials = search.max_trials if max_trials is None else max_trials
-    task = replace(search.task, space=space or search.space, max_trials=trials)
-    check_task(task)
-    search.task = task
+def _share() -> tuple[int, int]:
+    "Workers, and threads for each."
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = max(1, (cores or 1) // 2)
+    return workers, max(1, (cores or 1) // workers)
+
+
+def _start(search: Search) -> Search:
+    "Start processes for a search, if there are none."
+    if search.executor != "processes":
+        raise SearchError('executor="inline" runs in this process: call run(), not start().')
+    if search.running:
+        _say(search, f"{search.directory}: it runs already.")
+        return search
+    search.task, search.process = _as_it_stands(search), None
+    forget_fleeting(search.directory)
+    workers, threads = _share()
+    if search.workers is not None:
+        threads = max(1, workers * threads // search.workers)
+    count = search.workers or workers
+    job = Job(search.task, search.data, search.runner, count, threads)
+    search.process = launch(job)
+    return search
+
+# %% ../nbs/15_search.ipynb #a22a8b1c
+def _nothing_left(search: Search, state: SearchState) -> bool:
+    "Whether processes would be started for nothing."
+    most = search.budget.trials
+    used = state.status == "stopped" and most is not None and state.counted >= most
+    ends = [t for t in state.with_status("asked", "interrupted") if t.era == state.era]
+    if not used or ends or any(waiting(search.directory)):
+        return False
+    return not changes_since(_as_it_stands(search), state)
+
+
+def _run(search: Search) -> Search:
+    "Start processes for a search, and wait for them."
+    before = search.snapshot()
+    if _nothing_left(search, before):
+        _say(search, ending(before))
+        return search
+    _start(search)
+    try:
+        follow_on(search, partial(_say, search), since=before)
+    except KeyboardInterrupt:
+        _say(search, "Stopping. Ctrl-C once more leaves it alone.")
+        if search.running:
+            search.stop()
+        follow_on(search, partial(_say, search))
+    state = search.snapshot()
+    died = search.process is not None and search.process.wait() != 0
+    if state.fatal or died:
+        said = state.fatal or f"The process of the search has ended:\n{log_end(search.directory)}"
+        raise SearchError(said)
+    _say(search, ending(state))
     return search
 
 # %% ../nbs/15_search.ipynb #58b2fbd2
@@ -260,8 +327,8 @@ def _trial(search: Search, number: int | None) -> TrialState:
 def _best_model(search: Search) -> keras.Model:
     "Build the best trial's model again and load its weights."
     best = search.snapshot().trials[search.best().trial]
-    splits = splits_of(search.plan, best.point)
-    model = model_of(search.plan.build, splits.spec, best.point, best.seed)
+    splits = splits_of(search.task.plan, best.point)
+    model = model_of(search.task.plan.build, splits.spec, best.point, best.seed)
     path = weights_file(search.directory, best.trial, "best")
     if not path.is_file():
         raise SearchError(f"The weights of trial {best.trial} are gone: {path}.")

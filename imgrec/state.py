@@ -85,6 +85,8 @@ class SearchState:
     reason: str = ""  # Why it was stopped
     events: int = 0  # How many events went in
     declared: dict[str, Any] = field(default_factory=dict)  # The space before it was moved by hand
+    declared_budget: dict[str, Any] = field(default_factory=dict)  # Before it was changed by hand
+    fatal: str = ""  # What was wrong with the search as a whole, when it was stopped
     queue: tuple[dict[str, Any], ...] = ()  # Points by hand that are not asked yet
     paused: bool = False  # Whether the trials wait
     spent: float = 0.0  # Seconds of running so far
@@ -143,6 +145,7 @@ def _created(state: SearchState, event: Mapping[str, Any]) -> None:
     state.space, state.settings = event["space"], event["settings"]
     state.declared = event.get("declared", event["space"])
     state.budget, state.status = event["budget"], "created"
+    state.declared_budget = event.get("declared_budget", event["budget"])
 
 
 def _opened(state: SearchState, event: Mapping[str, Any]) -> None:
@@ -150,7 +153,7 @@ def _opened(state: SearchState, event: Mapping[str, Any]) -> None:
     for trial in state.with_status("running"):
         cut = replace(trial, status="interrupted", reason="its process ended")
         state.trials[trial.trial] = cut
-    state.status, state.reason, state.paused = "open", "", False
+    state.status, state.reason, state.fatal, state.paused = "open", "", "", False
 
 # %% ../nbs/14a_state.ipynb #08a4f743
 def _changed(state: SearchState, event: Mapping[str, Any]) -> None:
@@ -164,11 +167,13 @@ def _changed(state: SearchState, event: Mapping[str, Any]) -> None:
 def _budget(state: SearchState, event: Mapping[str, Any]) -> None:
     "More or less is allowed."
     state.budget = event["budget"]
+    state.declared_budget = event.get("declared_budget", state.declared_budget)
 
 
 def _stopped(state: SearchState, event: Mapping[str, Any]) -> None:
     "The process stops writing."
     state.status, state.reason = "stopped", event["reason"]
+    state.fatal = event.get("fatal", "")
 
 
 def _told(state: SearchState, event: Mapping[str, Any]) -> None:
