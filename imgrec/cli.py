@@ -216,7 +216,7 @@ def tune(
     divided = _divide(folder, mirror, valid, test, seed)
     size = image_size or own_size(model)
     splits = load(divided.catalog, size, batch_size, augment, seed, resize=resize)
-    kept: dict[str, Any] = {"directory": directory, "if_exists": if_exists, "max_trials": trials}
+    kept: dict[str, Any] = {"directory": directory, "if_exists": if_exists, "budget": trials}
     search = Search(points, model, splits, strategy, epochs=epochs, seed=seed, **kept)
     _finish_search(search, output, divided.notes)
 

@@ -10,9 +10,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from .budget import Budget
 from .cockpit_view import CockpitView, view_of
 from .controls import moved, switched
 from .core import ImgrecError, SearchError, SpaceError, unknown
@@ -24,20 +26,34 @@ from .state import SearchState
 class Steerable(Protocol):
     "What the cockpit needs of a search."
 
-    space: Space
-    declared: Space
-    max_trials: int | None
     directory: Path
+
+    @property
+    def space(self) -> Space:
+        "What is varied now."
+
+    @property
+    def declared(self) -> Space:
+        "What is varied as the code has it."
+
+    @property
+    def budget(self) -> Budget:
+        "What it may use now."
 
     def snapshot(self) -> SearchState:
         "What is known now; a copy, from any thread."
 
-    def change(
+    def edit(
         self,
-        space: Space | None = None,  # Another space; None: as it is
-        max_trials: int | None = None,  # Another number of trials; None: as it is
-    ) -> Any:  # Not used
-        "Take other settings for the next run."
+        space: Space,  # What is to be searched from now on
+    ) -> None:
+        "Change the space."
+
+    def limit(
+        self,
+        budget: Budget | int | None,  # What it may use in all
+    ) -> None:
+        "Set what it may use."
 
     def run(self) -> Any:
         "Run trials until none is left or `stop` is called."
@@ -102,7 +118,7 @@ class CockpitState:
     ) -> None:
         self.search, self.lock, self._turn = search, threading.RLock(), threading.RLock()
         self.declared, self.space = search.declared, search.space
-        self.max_trials = self.declared_trials = search.max_trials
+        self.max_trials = self.declared_trials = search.budget.trials
         self.activity, self.message = "idle", ""  # "idle", "running" or "stopping"; what went wrong
         self.error: BaseException | None = None  # What has ended the last run
         self.followed = False  # Whether the second thread looks
@@ -119,7 +135,8 @@ class CockpitState:
         "Run the search in a thread, with the space and the number of trials as they are set."
         with self.lock:
             if self.view().allowed.start:
-                self.search.change(self.space, self.max_trials)
+                self.search.edit(self.space)
+                self.search.limit(replace(self.search.budget, trials=self.max_trials))
                 self.activity, self.message, self.error = "running", "", None
                 _LATEST[_place(self.search)] = self
                 for body in (_work,) if self.followed else (_work, _follow):

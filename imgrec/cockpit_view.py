@@ -114,7 +114,7 @@ def headline_of(
     if not state.trials:
         return f"Not started. Trials: {planned or 'until no point is left'}."
     reason = state.reason
-    if reason == "done" and planned != state.budget.get("max_trials") and _room(state, planned):
+    if reason == "done" and planned != state.budget.get("trials") and _room(state, planned):
         reason = "paused"  # it was done, until more trials were allowed
     words = {"done": "Done", "failed": "Failed", "stopped": "Stopped", "paused": "Paused"}
     return f"{words.get(reason, 'Not running')}. {state.counted}{of} trials: {counts}."
@@ -142,7 +142,7 @@ def _nothing_left(state: SearchState, planned: int | None, changes: Sequence[str
         return ""
     if not _room(state, planned):
         return f"No trial of {planned} is left. To go on, set a larger number of trials."
-    if state.reason == "done" and not changes and state.budget.get("max_trials") == planned:
+    if state.reason == "done" and not changes and state.budget.get("trials") == planned:
         return "No point is left in this space. To go on, widen it."
     return ""
 

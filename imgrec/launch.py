@@ -51,10 +51,14 @@ def portable(
     if isinstance(data, Catalog) or (isinstance(data, Splits) and data.catalog is not None):
         return data
     parts = _flat(data)
-    kinds = {type(each).__name__ for each in parts if not hasattr(each, "__array_interface__")}
+    kinds = {
+        "Splits of your own datasets" if isinstance(each, Splits) else type(each).__name__
+        for each in parts
+        if not hasattr(each, "__array_interface__")
+    }
     if kinds:
         raise SearchError(
-            f"Trials run in other processes, and a {', '.join(sorted(kinds))} cannot be sent "
+            f"Trials run in other processes, and {', '.join(sorted(kinds))} cannot be sent "
             "there. Give the search a catalog, load(catalog), or pairs of arrays; or let it run "
             'here, one trial after another, with executor="inline".'
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from .core import SearchError, many, many
+from .core import SearchError, many
 from .state import SearchState
 
 # %% ../nbs/14d_results.ipynb #25f4bb95

@@ -152,6 +152,11 @@ class Search(SearchView):
         return _as_it_stands(self).budget
 
     @property
+    def declared(self) -> Space:
+        "What is varied as the code has it, whatever was changed by hand."
+        return self.task.declared_space or self.task.space
+
+    @property
     def plan(self) -> Plan:
         "What all trials share."
         return self.task.plan
@@ -204,9 +209,9 @@ def _check_search(search: Search) -> None:
     count = search.workers
     if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
         raise OptionError(f"workers must be a whole number from 1, received {count!r}.")
+    check_task(search.task)
     if search.executor == "processes":
         portable(search.data)
-    check_task(search.task)
 
 
 def _attached(directory: Path) -> SearchView:
@@ -219,11 +224,9 @@ def _attached(directory: Path) -> SearchView:
 def _as_it_stands(search: Search) -> Task:
     "The task with the space and the budget that it has where it runs, or where it ran last."
     state = search.snapshot()
-    if search.process is None and not search.running or state.status == "empty":
+    if (search.process is None and not search.running) or state.status == "empty":
         return search.task
-    return replace(
-        search.task, space=Space.from_dict(state.space), budget=as_budget(state.budget)
-    )
+    return replace(search.task, space=Space.from_dict(state.space), budget=as_budget(state.budget))
 
 
 def _change(search: Search, **changes: Any) -> None:
@@ -298,7 +301,8 @@ def _run(search: Search) -> Search:
     if _nothing_left(search, before):
         _say(search, ending(before))
         return search
-    _start(search)
+    if not search.running:
+        _start(search)
     try:
         follow_on(search, partial(_say, search), since=before)
     except KeyboardInterrupt:

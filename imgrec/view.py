@@ -123,7 +123,8 @@ class SearchView:
 
     def stop(self) -> None:
         "Stop after the batches that are running; what is trained half goes on later."
-        _tell(self, "stop")
+        if self.running:
+            send(self.directory, "stop")
 
     def skip(
         self,

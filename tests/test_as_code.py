@@ -8,11 +8,12 @@ from imgrec.core import SearchError
 from imgrec.data import from_datasets, load
 from imgrec.datasets import digits
 from imgrec.hyperparameters import as_builder
+from imgrec.link import Link
 from imgrec.plan import Plan
 from imgrec.search import Search
 from imgrec.space import Choice, Float, Int, Space
 from imgrec.state import TrialState
-from imgrec.trials import Watch, run_trial
+from imgrec.trials import run_trial
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def both(plan, point, names, epochs=2):
     "The score of a trial, and of its code, and the code."
     trial = TrialState(1, point, seed=5, epochs=epochs)
     text = code_of(plan, trial)
-    outcome = run_trial(plan, trial, Watch(plan, on_epoch=lambda *facts: None))
+    outcome = run_trial(plan, trial, Link(plan.objective, plan.direction))
     scope = dict(names)
     exec(text.replace("fit(model, splits", "fit(model, splits, progress='none'"), scope)
     history = scope["run"].history[plan.objective]
@@ -97,7 +98,13 @@ def test_datasets_of_ones_own_are_named(catalog):
 def test_a_search_gives_the_code_of_its_best_and_of_any(catalog, tmp_path):
     space = Space(width=Choice(4, 8), depth=Int(1, 2), learning_rate=Float(1e-3, 1e-1, log=True))
     data = load(catalog, image_size=8)
-    how = {"max_trials": 3, "epochs": 1, "directory": tmp_path, "progress": "none"}
+    how = {
+        "budget": 3,
+        "epochs": 1,
+        "directory": tmp_path,
+        "progress": "none",
+        "executor": "inline",
+    }
     search = Search(space, "small_cnn", data, **how)
     with pytest.raises(SearchError, match="No trial has finished yet"):
         search.to_code()

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from imgrec import cockpit_state
+from imgrec.budget import Budget, limits_of
 from imgrec.cockpit import TuningCockpit
 from imgrec.cockpit_state import CockpitState, attach
 from imgrec.cockpit_view import ROWS, snapshot_of, trials_html, view_of
@@ -43,7 +44,7 @@ class Scripted:
     "A search whose thread does what the test says, step by step."
 
     def __init__(self, directory="scripted", space=SPACE, max_trials=4):
-        self.space, self.max_trials, self.directory = space, max_trials, Path(directory)
+        self.space, self.budget, self.directory = space, Budget(trials=max_trials), Path(directory)
         self.declared = space
         self.state, self.lock = SearchState(), threading.Lock()
         self.steps, self.stopped, self.runs = queue.Queue(), threading.Event(), 0
@@ -56,8 +57,11 @@ class Scripted:
         with self.lock:
             return self.state.copy()
 
-    def change(self, space=None, max_trials=None):
-        self.space, self.max_trials = space or self.space, max_trials or self.max_trials
+    def edit(self, space):
+        self.space = space
+
+    def limit(self, budget):
+        self.budget = budget
 
     def stop(self):
         self.stopped.set()
@@ -65,7 +69,7 @@ class Scripted:
     def run(self):
         self.stopped.clear()
         self.runs += 1
-        budget = {"budget": {"max_trials": self.max_trials}}
+        budget = {"budget": limits_of(self.budget)}
         how = {"settings": {"objective": "val_accuracy", "direction": "max"}} | budget
         if not self.state.space:
             self.note("search_created", space=self.space.to_dict(), versions={}, **how)
@@ -89,7 +93,7 @@ class Scripted:
 
     def step(self, step):
         running = self.state.with_status("running")
-        if step == "ask" and not running and len(self.state.trials) < self.max_trials:
+        if step == "ask" and not running and len(self.state.trials) < self.budget.trials:
             number = len(self.state.trials) + 1
             plan = {"seed": number, "epochs": 3, "initial_epoch": 0, "parent": None}
             point = self.space.defaults() | {"width": EVIL}
@@ -243,7 +247,7 @@ def recorded(*steps, max_trials=4):
     "The state after these steps."
     search = Scripted(max_trials=max_trials)
     how = {"objective": "val_accuracy", "direction": "max"}
-    budget = {"max_trials": max_trials}
+    budget = {"trials": max_trials}
     search.note("search_created", space=SPACE.to_dict(), settings=how, budget=budget, versions={})
     search.note("search_opened", process=1, torn=0)
     for step in steps:
@@ -453,7 +457,7 @@ def test_controls_move_the_space_and_refused_moves_go_back():
     assert parts.trials.value == 4 and "from 1" in parts.message.value
     parts.trials.value = 9
     parts.start.click()
-    assert search.max_trials == 9 and search.space.entries["depth"] == Int(3, 5)
+    assert search.budget.trials == 9 and search.space.entries["depth"] == Int(3, 5)
     ended(cockpit.state)
 
 
@@ -503,19 +507,19 @@ def few():
 
 def a_search(few, directory, max_trials=3, high=0.1):
     "A real search whose trials take no time."
+    from imgrec.link import Outcome
     from imgrec.search import Search
-    from imgrec.trials import Outcome
 
-    def pretend(plan, trial, watch, parent, last):
+    def pretend(plan, trial, link):
         for epoch in range(1, trial.epochs + 1):
-            watch.on_epoch(epoch, {"val_accuracy": trial.point["rate"] * epoch}, 0.1)
+            link.report(epoch, {"val_accuracy": trial.point["rate"] * epoch}, 0.1)
         return Outcome(trial.point["rate"] * trial.epochs, trial.epochs, 0.1)
 
     def build(spec, rate):
         raise AssertionError("nothing is built here")
 
     space = Space(rate=Float(0.01, high))
-    options = {"max_trials": max_trials, "epochs": 2, "directory": directory}
+    options = {"budget": max_trials, "epochs": 2, "directory": directory, "executor": "inline"}
     search = Search(space, build, few, progress="none", **options)
     search.runner = pretend
     return search
@@ -597,11 +601,11 @@ def test_a_trial_that_was_cut_off_in_an_older_space_does_not_use_up_the_budget(f
     search = a_search(few, tmp_path)
     quick_runner, cut = search.runner, threading.Event()
 
-    def slow(plan, trial, watch, parent, last):
+    def slow(plan, trial, link):
         cut.set()
-        while not watch.should_stop():
+        while True:
+            link.check()
             time.sleep(0.005)
-        raise KeyboardInterrupt
 
     search.runner = slow
     cockpit, parts = cockpit_of(search)

@@ -155,7 +155,8 @@ def test_it_trains_as_it_was_compiled(few):
 def test_a_search_over_a_hypermodel_with_settings_of_ours_beside(few, tmp_path):
     def again(build=None, **options):
         space = Space(batch_size=Choice(8, 16), units=Int(4, 6, step=2))
-        how = {"max_trials": 3, "epochs": 1, "directory": tmp_path / "s", "progress": "none"}
+        how = {"budget": 3, "epochs": 1, "directory": tmp_path / "s"}
+        how |= {"progress": "none", "executor": "inline"}
         return Search(space, build or Net(), few, **how, **options)
 
     search = again().run()

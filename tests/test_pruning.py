@@ -10,11 +10,11 @@ from imgrec.core import OptionError, SearchError
 from imgrec.data import load
 from imgrec.datasets import digits
 from imgrec.journal import read_journal
+from imgrec.link import Outcome
 from imgrec.pruning import Pruning, as_pruning, best_until, rungs, verdict
 from imgrec.search import Search
 from imgrec.space import Choice, Float, Space
 from imgrec.state import SearchState, TrialState, replay
-from imgrec.trials import Outcome
 
 UP = {"objective": "val_accuracy", "direction": "max"}
 DOWN = {"objective": "val_loss", "direction": "min"}
@@ -98,21 +98,20 @@ def few():
     return load(digits().sample(per_class=6).split(valid=0.3, test=0.2), image_size=8)
 
 
-def pretend(plan, trial, watch, parent, last):
+def pretend(plan, trial, link):
     "Stands in for a training: the rate decides where it ends, and it is slow to get there."
     for epoch in range(1, trial.epochs + 1):
-        watch.score, watch.best_epoch = trial.point["rate"] * (1 - 0.5**epoch), epoch
-        watch.on_epoch(epoch, {"val_accuracy": watch.score}, 0.0)
-    return Outcome(watch.score, trial.epochs, 0.0)
+        link.report(epoch, {"val_accuracy": trial.point["rate"] * (1 - 0.5**epoch)}, 0.0)
+    return Outcome(link.score, trial.epochs, 0.0)
 
 
-def a_search(few, directory, max_trials=14, **options):
+def a_search(few, directory, budget=14, **options):
     def build(spec, rate):
         raise AssertionError("never called")
 
-    how = {"strategy": "halving", "epochs": 9, "progress": "none"} | options
+    how = {"strategy": "halving", "epochs": 9, "progress": "none", "executor": "inline"} | options
     space = Space(rate=Float(0.0, 1.0))
-    search = Search(space, build, few, max_trials=max_trials, directory=directory, **how)
+    search = Search(space, build, few, budget=budget, directory=directory, **how)
     search.runner = pretend
     return search
 
@@ -156,6 +155,7 @@ def test_hyperband_prunes_by_itself(few, tmp_path):
 def test_real_trainings_are_given_up_and_leave_no_weights(few, tmp_path):
     space = Space(width=2, depth=1, learning_rate=Choice(5e-2, 1e-6, 1e-5))
     how = {"pruning": Pruning(first=2, factor=2, least=2), "epochs": 4, "objective": "loss"}
+    how |= {"keep": 1, "executor": "inline"}
     search = Search(space, "small_cnn", few, "grid", directory=tmp_path, **how).run()
     statuses = search.results()["status"].tolist()
     assert "pruned" in statuses and "failed" not in statuses

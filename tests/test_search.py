@@ -9,15 +9,16 @@ import time
 
 import pytest
 
+from imgrec.budget import Budget
 from imgrec.core import DataError, ImgrecError, JournalError, SearchError
 from imgrec.data import from_datasets, load
 from imgrec.datasets import digits
 from imgrec.journal import read_journal, rescue
+from imgrec.link import Outcome
 from imgrec.plan import model_of, splits_of
 from imgrec.search import Search
 from imgrec.space import Choice, Fixed, Float, Int, Space
 from imgrec.state import replay
-from imgrec.trials import Outcome
 
 SPACE = Space(width=Choice(2, 4), learning_rate=Float(1e-3, 1e-1, log=True), depth=Int(1, 2))
 STRATEGIES = ("random", "grid", "bayesian", "hyperband")
@@ -33,21 +34,20 @@ def score_of(point, epochs):
     return 1 / (1 + abs(point["learning_rate"] - 0.01)) + 0.01 * point["depth"] + 0.001 * epochs
 
 
-def pretend(plan, trial, watch, parent, last):
+def pretend(plan, trial, link):
     "Stands in for a training: reports its epochs and gives its score."
     for epoch in range(trial.initial_epoch + 1, trial.epochs + 1):
-        if watch.should_stop():
-            raise KeyboardInterrupt
-        watch.on_epoch(epoch, {"val_accuracy": score_of(trial.point, epoch)}, 0.0)
+        link.check()
+        link.report(epoch, {plan.objective: score_of(trial.point, epoch)}, 0.0)
     if trial.trial % 3 == 0:
         raise ValueError("this one fails")
     return Outcome(score_of(trial.point, trial.epochs), trial.epochs, 0.0)
 
 
-def a_search(few, directory, strategy="random", max_trials=8, **options):
-    options = {"epochs": 4, "progress": "none"} | options
+def a_search(few, directory, strategy="random", budget=8, **options):
+    options = {"epochs": 4, "progress": "none", "executor": "inline"} | options
     search = Search(
-        SPACE, "small_cnn", few, strategy, max_trials=max_trials, directory=directory, **options
+        SPACE, "small_cnn", few, strategy, budget=budget, directory=directory, **options
     )
     search.runner = pretend
     return search
@@ -60,7 +60,7 @@ def trials_of(search):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_search_in_two_pieces_proposes_what_one_piece_proposes(few, tmp_path, strategy):
     whole = a_search(few, tmp_path / "whole", strategy).run()
-    a_search(few, tmp_path / "pieces", strategy, max_trials=3).run()
+    a_search(few, tmp_path / "pieces", strategy, budget=3).run()
     pieces = a_search(few, tmp_path / "pieces", strategy).run()
     assert trials_of(pieces) == trials_of(whole)
     assert len({str(t[0]) for t in trials_of(whole)}) > 3, "the points differ"
@@ -94,31 +94,31 @@ def test_the_best_is_the_best_and_lower_is_better_for_a_loss(few, tmp_path):
 
 
 def test_changed_work_is_listed_and_the_old_search_is_kept(few, tmp_path):
-    a_search(few, tmp_path / "s", max_trials=2).run()
+    a_search(few, tmp_path / "s", budget=2).run()
     with pytest.raises(SearchError, match="epochs: 4 became 5"):
         a_search(few, tmp_path / "s", epochs=5)
-    new = a_search(few, tmp_path / "s", max_trials=2, epochs=5, if_exists="new").run()
+    new = a_search(few, tmp_path / "s", budget=2, epochs=5, if_exists="new").run()
     assert new.results()["epochs"].tolist() == [5, 5]
     old = replay(read_journal(tmp_path / "s-old-1" / "journal.log").events)
     assert [t.epochs for t in old.trials.values()] == [4, 4]
 
 
 def test_continuing_changed_work_keeps_finished_trials(few, tmp_path):
-    first = a_search(few, tmp_path, max_trials=3).run()
-    more = a_search(few, tmp_path, max_trials=5, epochs=5, if_exists="continue").run()
-    assert trials_of(more)[:3] == trials_of(first)
+    first = trials_of(a_search(few, tmp_path, budget=3).run())
+    more = a_search(few, tmp_path, budget=5, epochs=5, if_exists="continue").run()
+    assert trials_of(more)[:3] == first
     assert [t.epochs for t in more.snapshot().trials.values()] == [4, 4, 4, 5, 5]
 
 
 def test_stop_from_another_thread_leaves_a_trial_that_is_run_again(few, tmp_path):
-    search = a_search(few, tmp_path, max_trials=3)
+    search = a_search(few, tmp_path, budget=3)
     reached = threading.Event()
 
-    def slow(plan, trial, watch, parent, last):
+    def slow(plan, trial, link):
         reached.set()
-        while not watch.should_stop():
+        while True:
+            link.check()
             time.sleep(0.01)
-        raise KeyboardInterrupt
 
     search.runner = slow
     thread = threading.Thread(target=search.run)
@@ -128,7 +128,7 @@ def test_stop_from_another_thread_leaves_a_trial_that_is_run_again(few, tmp_path
     thread.join(10)
     assert not thread.is_alive()
     assert [t.status for t in search.snapshot().trials.values()] == ["interrupted"]
-    after = a_search(few, tmp_path, max_trials=3).run()
+    after = a_search(few, tmp_path, budget=3).run()
     assert after.results()["status"].isin(["finished", "failed"]).all()
     assert after.snapshot().trials[1].starts == 2
 
@@ -136,13 +136,14 @@ def test_stop_from_another_thread_leaves_a_trial_that_is_run_again(few, tmp_path
 def test_two_writers_are_refused(few, tmp_path):
     search = a_search(few, tmp_path)
 
-    def inner(plan, trial, watch, parent, last):
+    def inner(plan, trial, link):
         with pytest.raises(JournalError):
             a_search(few, tmp_path).run()
         return Outcome(1.0, 1, 0.0)
 
     search.runner = inner
-    search.change(max_trials=1).run()
+    search.limit(1)
+    search.run()
     assert search.results()["status"].tolist() == ["finished"]
 
 
@@ -156,6 +157,7 @@ def test_a_misspelled_objective_ends_the_search_and_says_so(few, tmp_path):
         epochs=1,
         directory=tmp_path,
         direction="max",
+        executor="inline",
         progress="none",
     )
     with pytest.raises(SearchError, match="val_accuracy"):
@@ -164,15 +166,15 @@ def test_a_misspelled_objective_ends_the_search_and_says_so(few, tmp_path):
 
 
 def test_scores_of_two_objectives_are_not_mixed(few, tmp_path):
-    a_search(few, tmp_path, max_trials=2).run()
+    a_search(few, tmp_path, budget=2).run()
     with pytest.raises(SearchError, match="cannot be compared"):
         a_search(few, tmp_path, objective="val_loss", if_exists="continue")
 
 
 def test_a_running_search_is_not_moved_aside(few, tmp_path):
-    search = a_search(few, tmp_path / "s", max_trials=1)
+    search = a_search(few, tmp_path / "s", budget=1)
 
-    def inner(plan, trial, watch, parent, last):
+    def inner(plan, trial, link):
         with pytest.raises(JournalError):
             a_search(few, tmp_path / "s", if_exists="new")
         return Outcome(1.0, 1, 0.0)
@@ -206,8 +208,8 @@ from imgrec.space import Choice, Float, Space
 few = load(digits().sample(per_class=6).split(valid=0.3, test=0.2), image_size=8)
 space = Space(width=Choice(2, 4), learning_rate=Float(1e-3, 1e-1, log=True), depth=1,
               batch_size=Choice(8, 16))
-Search(space, "small_cnn", few, max_trials=3, epochs=40 if sys.argv[2] == "long" else 2,
-       directory=sys.argv[1], if_exists="continue").run()
+Search(space, "small_cnn", few, budget=3, epochs=40 if sys.argv[2] == "long" else 2,
+       executor="inline", directory=sys.argv[1], if_exists="continue").run()
 """
 
 
@@ -237,7 +239,7 @@ def test_a_search_killed_in_a_trial_goes_on_with_that_trial(tmp_path):
 @pytest.mark.parametrize("form", [lambda d: d, lambda d: (d, d), lambda d: [d, d, d]])
 def test_a_dataset_is_trained_on_whole(few, tmp_path, form):
     plain = few.ordered("train")
-    search = Search(SPACE, "small_cnn", form(plain), objective="accuracy", directory=tmp_path)
+    search = Search(SPACE, "small_cnn", form(plain), objective="accuracy", executor="inline")
     assert sum(len(y) for _, y in search.plan.splits.train) == sum(len(y) for _, y in plain)
     with pytest.raises(DataError, match="received dict"):
         Search(SPACE, "small_cnn", {"train": plain})
@@ -254,7 +256,9 @@ def test_a_dataset_is_trained_on_whole(few, tmp_path, form):
         ({"augment": Choice("lihgt", "none")}, {}, "Did you mean 'light'"),
         ({}, {"progress": "loud"}, "Unknown progress 'loud'"),
         ({}, {"fit_options": {"loss": "mse"}}, "must be a function"),
-        ({}, {"max_trials": 0}, "max_trials must be a whole number from 1"),
+        ({}, {"budget": 0}, "trials must be a whole number from 1"),
+        ({}, {"workers": 0}, "workers must be a whole number from 1"),
+        ({}, {"keep": 0}, "keep must be a whole number from 1"),
     ],
 )
 def test_what_cannot_be_searched_is_said_before_the_first_trial(few, entries, options, words):
@@ -264,33 +268,34 @@ def test_what_cannot_be_searched_is_said_before_the_first_trial(few, entries, op
 
 def test_a_change_is_checked_like_a_beginning(few, tmp_path):
     search = a_search(few, tmp_path, "hyperband")
-    for wrong in ({"max_trials": 0}, {"space": Space(width=Choice(2, 4), epochs=Int(1, 2))}):
-        with pytest.raises(ImgrecError):
-            search.change(**wrong)
-    assert search.space == SPACE and search.max_trials == 8
+    with pytest.raises(ImgrecError):
+        search.limit(0)
+    with pytest.raises(ImgrecError):
+        search.edit(Space(width=Choice(2, 4), epochs=Int(1, 2)))
+    assert search.space == SPACE and search.budget == Budget(trials=8)
 
 
 def test_a_search_says_how_it_stands_and_how_it_ended(few, tmp_path, capsys):
-    search = a_search(few, tmp_path, "grid", max_trials=500, progress="auto")
+    search = a_search(few, tmp_path, "grid", budget=500, progress="auto")
     assert repr(search) == "Search, empty: no trials"
     search.run()
     count = len(search.results())
     assert f"After {count} trials the grid search has no more." in capsys.readouterr().out
     assert "finished" in repr(search) and "best val_accuracy" in repr(search)
 
-    def fails(plan, trial, watch, parent, last):
+    def fails(plan, trial, link):
         raise ValueError("too wide")
 
-    broken = a_search(few, tmp_path / "broken", max_trials=2, progress="auto")
+    broken = a_search(few, tmp_path / "broken", budget=2, progress="auto")
     broken.runner = fails
     broken.run()
     assert "None of 2 trials has worked" in capsys.readouterr().out
 
 
 def test_a_changed_data_setting_is_told_by_its_name(few, tmp_path):
-    a_search(few, tmp_path, max_trials=1).run()
+    a_search(few, tmp_path, budget=1).run()
     with pytest.raises(SearchError, match=r"differs: batch_size: 32 became 16\. Set if_exists"):
-        a_search(few.with_options(batch_size=16), tmp_path, max_trials=1)
+        a_search(few.with_options(batch_size=16), tmp_path, budget=1)
 
 
 def test_settings_of_data_and_training_reach_a_trial(few, tmp_path):
@@ -303,7 +308,7 @@ def test_settings_of_data_and_training_reach_a_trial(few, tmp_path):
         label_smoothing=Float(0.0, 0.2),
     )
     data = few.with_options(augment="light")
-    search = Search(space, "small_cnn", data, max_trials=4, epochs=1, directory=tmp_path, seed=2)
+    search = Search(space, "small_cnn", data, budget=4, epochs=1, executor="inline", seed=2)
     search.run()
     found = search.results()
     assert found["status"].tolist() == ["finished"] * 4, found["reason"].tolist()
