@@ -1,0 +1,229 @@
+"""Searches whose trials cost nothing, in processes that are killed: run by `test_kills`.
+
+Everything heavy is imported once; each life of a search is a fork of this process.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import cloudpickle
+import psutil
+
+from imgrec import journal
+from imgrec.budget import Budget
+from imgrec.core import ImageSpec
+from imgrec.crew import Crew, run_crew
+from imgrec.engine import begin, note
+from imgrec.link import Outcome
+from imgrec.plan import Plan
+from imgrec.pruning import Pruning
+from imgrec.space import Bool, Choice, Float, Int, Space
+from imgrec.state import replay
+from imgrec.task import Task
+from imgrec.turns import run_here
+from imgrec.workers import Shared
+
+import_module("keras_tuner")  # once, and not in every life
+
+SPACE = Space(
+    width=Choice(4, 8, 16),
+    rate=Float(1e-4, 1.0, log=True),
+    depth=Int(1, 3),
+    norm=Bool(when="depth", equals=(2, 3)),
+)
+SPEC = ImageSpec(8, 8, 1, ("a", "b"))
+DATA = SimpleNamespace(catalog=None, fingerprint="scripted", settings={}, valid=True, spec=SPEC)
+ENDS = ("finished", "pruned", "failed")
+
+
+def build(spec, width, rate, depth, norm=False):
+    raise AssertionError("nothing is built here")
+
+
+def score_of(point, epoch):
+    "A number for a point and an epoch, the same in every process."
+    digest = hashlib.sha256(json.dumps(point, sort_keys=True).encode()).digest()
+    return round((1 - 0.7**epoch) * (digest[0] + 1) / 256, 6)
+
+
+def pretend(plan, trial, link):
+    "Stands in for a training; some fail, some leave by the wrong door, some print."
+    digest = hashlib.sha256(json.dumps(trial.point, sort_keys=True).encode()).digest()
+    for epoch in range(trial.initial_epoch + 1, trial.epochs + 1):
+        link.check()
+        time.sleep(0.001)
+        link.report(epoch, {"val_accuracy": score_of(trial.point, epoch)}, 0.001)
+        if digest[1] < 20 and epoch == 2:
+            raise (SystemExit if digest[1] < 10 else ValueError)("of its own will")
+    return Outcome(link.score, link.best_epoch, 0.001 * trial.epochs)
+
+
+def task_in(directory, strategy, seed, trials=16):
+    "What is searched."
+    plan = Plan(build, DATA, epochs=4)
+    rule = Pruning() if strategy == "halving" else None
+    return Task(plan, SPACE, strategy, seed, Budget(trials=trials), Path(directory), rule)
+
+
+def unpack(data):
+    return None, cloudpickle.loads(data), "val_accuracy", "max"
+
+
+def live(task, workers):
+    "Run a search to its end in this process; workers are forks of it."
+    with journal.Journal(task.directory / "journal.log") as file:
+        engine = begin(task, file, longest=5.0, ahead=workers > 1)
+        if workers:
+            facts = (cloudpickle.dumps(pretend), cloudpickle.dumps(unpack), None, "fork")
+            reason = run_crew(engine, Crew(Shared(*facts), workers))
+        else:
+            reason = run_here(engine, pretend)
+        note(engine, "search_stopped", reason=reason)
+
+
+def die_writing(chance):
+    "Have this process killed within one of its next writes, at any byte."
+    left, write = chance.randint(1, 14), journal._write
+
+    def torn(handle, data, at):
+        nonlocal left
+        left -= 1
+        if left:
+            return write(handle, data, at)
+        write(handle, data[: chance.randint(0, len(data))], at)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    journal._write = torn
+
+
+def begin_a_life(task, workers, chance):
+    "A fork that runs a search; the number of its process."
+    child = os.fork()
+    if child == 0:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        if chance.random() < 0.6:
+            die_writing(chance)
+        live(task, workers)
+        os._exit(0)
+    return child
+
+
+def strike(child, crew, chance):
+    "Kill the engine, one of its workers, or several at once; who was killed."
+    victims = [child] if not crew or chance.random() < 0.5 else [chance.choice(crew)]
+    victims += [pid for pid in crew if chance.random() < 0.2 and pid not in victims]
+    for pid in victims:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(pid, signal.SIGKILL)
+    return victims
+
+
+def alive(pid):
+    "Whether a process runs: one that has ended and waits to be noticed does not."
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def gone(crew):
+    "Whether workers end when their engine has ended."
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        if not any(alive(pid) for pid in crew):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def a_life(task, workers, seed):
+    "One life of a search; whether it came to the end, and how many were killed."
+    chance = random.Random(seed)
+    child, crew, killed = begin_a_life(task, workers, chance), set(), 0
+    end, limit = (time.monotonic() + seconds for seconds in (60, chance.uniform(0.0, 0.6)))
+    while time.monotonic() < end:
+        if workers:
+            crew |= {each.pid for each in children_of(child)}
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert gone(crew), "a worker has outlived its engine"
+            ended = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+            return ended, max(killed, not ended)
+        if time.monotonic() > limit:
+            now = [each.pid for each in children_of(child)]
+            killed += len(strike(child, now, chance))
+            limit = time.monotonic() + chance.uniform(0.0, 0.6)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    raise AssertionError("it hangs")
+
+
+def children_of(pid):
+    "The children of a process, which may have ended."
+    try:
+        return psutil.Process(pid).children()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def table_of(directory):
+    "What a search has come to, without times and names of processes."
+    events = journal.read_journal(Path(directory) / "journal.log").events
+    state = replay(events)
+    ended = Counter(e["trial"] for e in events if e["event"] in {f"trial_{end}" for end in ENDS})
+    assert set(ended.values()) <= {1}, "a trial has ended twice"
+    assert all(t.status in ENDS for t in state.trials.values()), "a trial was lost"
+    rows = [
+        (t.point, t.seed, t.parent, t.status, t.score, [point["val_accuracy"] for point in t.curve])
+        for t in state.trials.values()
+    ]
+    return rows, state
+
+
+def broken(strategy, workers, seed, trials=16):
+    "A search that is killed until it has ended: its table, its state, its lives and its kills."
+    with tempfile.TemporaryDirectory() as folder:
+        task, lives, kills, done = task_in(folder, strategy, seed, trials), 0, 0, False
+        while not done:
+            done, killed = a_life(task, workers, f"{strategy} {seed} {lives}")
+            lives, kills = lives + 1, kills + killed
+            assert lives < 400, "it gets nowhere"
+        return *table_of(folder), lives, kills
+
+
+def unbroken(strategy, seed, trials=16):
+    "The same search in one piece."
+    with tempfile.TemporaryDirectory() as folder:
+        live(task_in(folder, strategy, seed, trials), 0)
+        return table_of(folder)[0]
+
+
+def main(strategy, workers, wanted):
+    "Kill searches of a strategy until there were enough kills; print what was seen."
+    kills, searches, lives = 0, 0, 0
+    while kills < wanted:
+        rows, state, more, killed = broken(strategy, workers, searches)
+        searches, lives, kills = searches + 1, lives + more, kills + killed
+        if workers == 0:
+            assert rows == unbroken(strategy, searches - 1), "another table"
+        else:
+            most = state.budget["trials"]
+            assert strategy == "hyperband" or len(rows) == most, "trials are missing"
+    print(json.dumps({"searches": searches, "lives": lives, "kills": kills}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
