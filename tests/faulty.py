@@ -154,4 +154,4 @@ CASES = {
 }
 
 if __name__ == "__main__":
-    print(json.dumps(CASES[sys.argv[1]]()))
+    print("\n" + json.dumps(CASES[sys.argv[1]]()))

@@ -8,11 +8,13 @@ import hashlib
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,16 +24,18 @@ import psutil
 
 from imgrec import journal
 from imgrec.budget import Budget
-from imgrec.core import ImageSpec
+from imgrec.core import ImageSpec, JournalError
 from imgrec.crew import Crew, run_crew
 from imgrec.engine import begin, note
 from imgrec.link import Outcome
 from imgrec.plan import Plan
 from imgrec.pruning import Pruning
+from imgrec.search import Search
 from imgrec.space import Bool, Choice, Float, Int, Space
 from imgrec.state import replay
 from imgrec.task import Task
 from imgrec.turns import run_here
+from imgrec.view import Follower
 from imgrec.workers import Shared
 
 import_module("keras_tuner")  # once, and not in every life
@@ -80,13 +84,13 @@ def unpack(data):
     return None, cloudpickle.loads(data), "val_accuracy", "max"
 
 
-def live(task, workers):
+def live(task, workers, patience=900.0):
     "Run a search to its end in this process; workers are forks of it."
     with journal.Journal(task.directory / "journal.log") as file:
-        engine = begin(task, file, longest=5.0, ahead=workers > 1)
+        engine = begin(task, file, longest=2.0, ahead=workers > 1)
         if workers:
             facts = (cloudpickle.dumps(pretend), cloudpickle.dumps(unpack), None, "fork")
-            reason = run_crew(engine, Crew(Shared(*facts), workers))
+            reason = run_crew(engine, Crew(Shared(*facts), workers, patience))
         else:
             reason = run_here(engine, pretend)
         note(engine, "search_stopped", reason=reason)
@@ -211,19 +215,137 @@ def unbroken(strategy, seed, trials=16):
         return table_of(folder)[0]
 
 
-def main(strategy, workers, wanted):
-    "Kill searches of a strategy until there were enough kills; print what was seen."
-    kills, searches, lives = 0, 0, 0
-    while kills < wanted:
+def kills(strategy, workers, wanted):
+    "Kill searches of a strategy until there were enough kills."
+    found, searches, lives = 0, 0, 0
+    while found < wanted:
         rows, state, more, killed = broken(strategy, workers, searches)
-        searches, lives, kills = searches + 1, lives + more, kills + killed
         if workers == 0:
-            assert rows == unbroken(strategy, searches - 1), "another table"
+            assert rows == unbroken(strategy, searches), "another table"
         else:
             most = state.budget["trials"]
             assert strategy == "hyperband" or len(rows) == most, "trials are missing"
-    print(json.dumps({"searches": searches, "lives": lives, "kills": kills}))
+        searches, lives, found = searches + 1, lives + more, found + killed
+    return {"searches": searches, "lives": lives, "kills": found}
 
+
+def in_a_fork(body, *arguments):
+    "Do something in a fork; its exit status, or None while `wait` has not seen its end."
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            code = body(*arguments) or 0
+        finally:
+            os._exit(code)
+    return child
+
+
+def full(wanted):
+    "Let the disk be full at any byte of the journal: what was written before is whole."
+    with tempfile.TemporaryDirectory() as folder:
+        task, refused = task_in(folder, "random", 5), 0
+        path, chance = task.directory / "journal.log", random.Random(5)
+        while refused < wanted:
+            size = path.stat().st_size if path.exists() else 0
+            limit = size + chance.randint(0, 700)
+            _, status = os.waitpid(in_a_fork(with_little_room, task, limit), 0)
+            code = os.waitstatus_to_exitcode(status)
+            assert code in (0, 71), code
+            journal.read_journal(path)
+            refused += code == 71
+            if code == 0:
+                break
+        live(task, 0)
+        rows = table_of(folder)[0]
+    assert rows == unbroken("random", 5)
+    return {"refused": refused, "trials": len(rows)}
+
+
+def with_little_room(task, limit):
+    "Run a search whose files can have so many bytes; 71 if it was refused one."
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        live(task, 0)
+    except JournalError as error:
+        return 71 if "Cannot write event" in str(error) and "are safe" in str(error) else 72
+    return 0
+
+
+def interrupted(wanted):
+    "Press Ctrl-C at any moment: the search is told as stopped, and goes on to the same table."
+    with tempfile.TemporaryDirectory() as folder:
+        task, chance = task_in(folder, "halving", 6, trials=12), random.Random(6)
+        pressed = said = 0
+        while pressed < wanted:
+            child = in_a_fork(until_ctrl_c, task)
+            time.sleep(chance.uniform(0.0, 0.15))
+            os.kill(child, signal.SIGINT)
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            assert code in (0, 71), code
+            pressed += 1
+            state = replay(journal.read_journal(task.directory / "journal.log").events)
+            said += state.status == "stopped" and not state.with_status("running")
+        live(task, 0)
+        rows = table_of(folder)[0]
+    assert rows == unbroken("halving", 6, trials=12)
+    return {"pressed": pressed, "said": said}
+
+
+def until_ctrl_c(task):
+    "Run a search as `Search.run` does here; 71 if Ctrl-C came before or after it."
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        search = Search.__new__(Search)
+        search.task, search.runner, search.progress, search.directory = (
+            task,
+            pretend,
+            "none",
+            task.directory,
+        )
+        search._follower = Follower(task.directory / "journal.log")
+        search.executor, search.process = "inline", None
+        search.run()
+    except KeyboardInterrupt:
+        return 71
+    return 0
+
+
+def jumping():
+    "Let the clock jump by days: nothing of it is counted as running."
+    chance, real = random.Random(7), time.time
+    time.time = lambda: real() + chance.choice([-86400, 0, 86400])
+    with tempfile.TemporaryDirectory() as folder:
+        task = replace(task_in(folder, "random", 7), budget=Budget(trials=8, minutes=5))
+        live(task, 2)
+        rows, state = table_of(folder)
+    time.time = real
+    return {"trials": len(rows), "reason": state.reason, "spent": state.spent}
+
+
+def held():
+    "Hold the engine for seconds, by SIGSTOP: no worker is blamed, and no time is counted."
+    with tempfile.TemporaryDirectory() as folder:
+        task = task_in(folder, "random", 8)
+        child = in_a_fork(live, task, 2, 2.5)
+        time.sleep(0.5)
+        for _ in range(2):
+            os.kill(child, signal.SIGSTOP)
+            time.sleep(4)
+            os.kill(child, signal.SIGCONT)
+            time.sleep(0.1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        rows, state = table_of(folder)
+        starts = [trial.starts for trial in state.trials.values()]
+    return {"trials": len(rows), "starts": starts, "spent": state.spent}
+
+
+MODES = {"full": full, "interrupted": interrupted, "jumping": jumping, "held": held}
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    if sys.argv[1] in MODES:
+        found = MODES[sys.argv[1]](*map(int, sys.argv[2:]))
+    else:
+        found = kills(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    print(json.dumps(found))

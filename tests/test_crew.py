@@ -15,8 +15,7 @@ def seen(case):
     command = [sys.executable, str(SCRIPT), case]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1][done.stdout.splitlines()[-1].index("{\\"") :])
-    return found
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize(

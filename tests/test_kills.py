@@ -12,12 +12,36 @@ SCRIPT = Path(__file__).with_name("scripted.py")
 KILLS = 1000 if os.environ.get("IMGREC_SLOW") else 200
 
 
+def seen(*words):
+    "What `scripted.py` has seen."
+    command = [sys.executable, str(SCRIPT), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    print(*words, done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @pytest.mark.parametrize("strategy", ["random", "grid", "bayesian", "hyperband", "halving"])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_search_that_is_killed_loses_nothing_and_repeats_nothing(strategy, workers):
-    command = [sys.executable, str(SCRIPT), strategy, str(workers), str(KILLS // 2)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    seen = json.loads(done.stdout.splitlines()[-1])
-    print(strategy, workers, seen)
-    assert seen["kills"] >= KILLS // 2 and seen["searches"] >= 1
+    found = seen(strategy, workers, KILLS // 2)
+    assert found["kills"] >= KILLS // 2 and found["searches"] >= 1
+
+
+def test_a_disk_that_is_full_at_any_byte_loses_nothing():
+    assert seen("full", 40) == {"refused": 40, "trials": 16}
+
+
+def test_ctrl_c_at_any_moment_is_a_stop():
+    found = seen("interrupted", 30)
+    assert found["pressed"] == 30 and found["said"] > 15, "the others came before it could speak"
+
+
+def test_a_clock_that_jumps_by_days_costs_no_time():
+    found = seen("jumping")
+    assert (found["trials"], found["reason"]) == (8, "done") and found["spent"] < 300
+
+
+def test_a_search_that_is_held_blames_nobody():
+    found = seen("held")
+    assert found["starts"] == [1] * 16 and found["spent"] < 8
