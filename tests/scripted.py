@@ -236,6 +236,8 @@ def in_a_fork(body, *arguments):
         code = 70
         try:
             code = body(*arguments) or 0
+        except KeyboardInterrupt:  # before or after it
+            code = 71
         finally:
             os._exit(code)
     return child
