@@ -6,7 +6,7 @@
 __all__ = ['MEASURES', 'measure_of', 'in_words', 'per_picture', 'weighted_scores', 'resamples', 'mean_error', 'standard_error',
            'score_interval']
 
-# %% ../nbs/14q_measures.ipynb #a50e5fae
+# %% ../nbs/14q_measures.ipynb #9b39f64e
 import re
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from .core import unknown
 from .intervals import interval
 from .votes import Votes
 
-# %% ../nbs/14q_measures.ipynb #187abf6b
+# %% ../nbs/14q_measures.ipynb #2ba7915a
 MEASURES = {
     "accuracy": "acc accuracy binary_accuracy categorical_accuracy sparse_categorical_accuracy",
     "loss": "loss binary_crossentropy categorical_crossentropy sparse_categorical_crossentropy",
@@ -48,7 +48,7 @@ def in_words(
         return f"{value:.3g}"
     return f"{100 * value:.1f} {'points' if gap else '%'}"
 
-# %% ../nbs/14q_measures.ipynb #dad023b7
+# %% ../nbs/14q_measures.ipynb #4201cdec
 def _called(votes: Votes) -> np.ndarray:
     "Which classes are answered, `(runs, n, columns)`: the likeliest, or all above one half."
     answers = votes.probabilities
@@ -73,7 +73,7 @@ def per_picture(
         return -np.log(np.where(mask, chances, 1 - chances)).mean(axis=-1)
     return -np.log(chances[:, mask])
 
-# %% ../nbs/14q_measures.ipynb #bb3cdc14
+# %% ../nbs/14q_measures.ipynb #ee9472f1
 _CELLS = 4_000_000  # numbers in one block of resamples, 32 MB
 
 
@@ -103,7 +103,7 @@ def _auc(votes: Votes, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
     flat = (mask.ravel(), answers.ravel())
     return np.concatenate([_areas(*flat, np.repeat(block, columns, axis=1)) for block in blocks])
 
-# %% ../nbs/14q_measures.ipynb #2949d4a7
+# %% ../nbs/14q_measures.ipynb #4fcf1e83
 def _ratio(votes: Votes, run: int, measure: str, weights: np.ndarray) -> np.ndarray:
     "Precision, recall or F1 of one run."
     mask = votes.mask
@@ -135,7 +135,7 @@ def weighted_scores(
     found = [_of_run(measure, votes, run, weights) for run in range(votes.runs)]
     return np.mean(found, axis=0)
 
-# %% ../nbs/14q_measures.ipynb #755bb648
+# %% ../nbs/14q_measures.ipynb #18a1ba9b
 def resamples(
     n: int,  # Pictures
     count: int = 1000,  # Resamples
@@ -147,7 +147,7 @@ def resamples(
     for start in range(0, count, block):
         yield rng.multinomial(n, np.full(n, 1 / n), size=min(block, count - start)).astype(float)
 
-# %% ../nbs/14q_measures.ipynb #2689e463
+# %% ../nbs/14q_measures.ipynb #88739985
 def mean_error(
     values: np.ndarray,  # What each picture adds in each run, `(runs, n)`
 ) -> float:  # NaN for a single picture
@@ -163,7 +163,7 @@ def mean_error(
     trainings = values.mean(axis=1).var(ddof=1) / runs
     return float(np.sqrt(max(pictures + trainings - twice, pictures)))
 
-
+# %% ../nbs/14q_measures.ipynb #0e73ed05
 def standard_error(
     measure: str,  # A name of `MEASURES`
     votes: Votes,  # Of a trial
@@ -174,14 +174,16 @@ def standard_error(
     each = per_picture(measure, votes)
     if each is not None:
         return mean_error(each)
-    drawn = [weighted_scores(measure, votes, w) for w in resamples(votes.n, count, seed)]
-    spread = float(np.nanvar(np.concatenate(drawn), ddof=1))
+    blocks = [weighted_scores(measure, votes, w) for w in resamples(votes.n, count, seed)]
+    drawn = np.concatenate(blocks)
+    known = drawn[np.isfinite(drawn)]  # a resample may hold one class alone
+    spread = float(known.var(ddof=1)) if len(known) > 1 else float("nan")
     alone = [Votes(votes.true, answers[None], votes.pictures) for answers in votes.probabilities]
     whole = np.ones((1, votes.n))
     runs = [weighted_scores(measure, one, whole)[0] for one in alone]
     return float(np.sqrt(spread + (np.var(runs, ddof=1) / len(runs) if len(runs) > 1 else 0)))
 
-# %% ../nbs/14q_measures.ipynb #f2d5d889
+# %% ../nbs/14q_measures.ipynb #a81d1d7e
 def score_interval(
     measure: str,  # A name of `MEASURES`
     votes: Votes,  # Of a trial

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['luck_of_the_best', 'compared_votes', 'simplest_of', 'Standing', 'standing', 'scored_table']
 
-# %% ../nbs/14s_standing.ipynb #21e3a30e
+# %% ../nbs/14s_standing.ipynb #6385e3ac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from .state import SearchState, TrialState
 from .ties import Paired, bootstrap_test, holm, paired_test, smallest_difference
 from .votes import Votes, predictions_file, same_pictures, votes_of
 
-# %% ../nbs/14s_standing.ipynb #09977de8
+# %% ../nbs/14s_standing.ipynb #51ed1735
 def _scores(measure: str, votes: Sequence[Votes], weights: np.ndarray) -> np.ndarray:
     "The scores `(resamples, trials)` of several trials on weighted pictures."
     return np.stack([weighted_scores(measure, each, weights) for each in votes], axis=1)
@@ -52,14 +52,16 @@ def luck_of_the_best(
         some = left_out.any(axis=1)  # with very few pictures, all may be drawn
         with np.errstate(invalid="ignore"):
             outside = _scores(measure, votes, np.where(some[:, None], left_out, np.nan))
-        chosen = np.nan_to_num(sign * drawn, nan=-np.inf).argmax(axis=1)
-        gaps.append(sign * (outside[:, best] - outside[np.arange(len(chosen)), chosen]))
+        height = np.nan_to_num(sign * drawn, nan=-np.inf)
+        ahead = height >= height.max(axis=1, keepdims=True) - 1e-12  # several, where they are equal
+        chosen = (outside * ahead).sum(axis=1) / ahead.sum(axis=1)
+        gaps.append(sign * (outside[:, best] - chosen))
         inside.append(drawn)
     all_gaps = np.concatenate(gaps)
     known = all_gaps[np.isfinite(all_gaps)]
     return float(max(known.mean(), 0.0)) if len(known) else 0.0, np.concatenate(inside)
 
-# %% ../nbs/14s_standing.ipynb #b8e5a98b
+# %% ../nbs/14s_standing.ipynb #82851627
 def _check_same(votes: Mapping[int, Votes]) -> None:
     "Raise a `SearchError` for trials that were judged by different pictures."
     first, *others = votes
@@ -91,7 +93,7 @@ def compared_votes(
     _check_same(kept)
     return kept, tuple(number for number in finished if number not in kept)
 
-# %% ../nbs/14s_standing.ipynb #80e9b6a4
+# %% ../nbs/14s_standing.ipynb #fb1793ce
 def _tests(
     measure: str, votes: Sequence[Votes], best: int, scores: np.ndarray, drawn: np.ndarray
 ) -> list[Paired]:
@@ -107,7 +109,7 @@ def _tests(
             found.append(bootstrap_test(gap, drawn[:, best] - drawn[:, at]))
     return found
 
-# %% ../nbs/14s_standing.ipynb #5a368088
+# %% ../nbs/14s_standing.ipynb #3586fb2a
 def _costs(trial: TrialState) -> tuple[float, float]:
     "Parameters and seconds an epoch of a trial; NaN where they are not known."
     parameters = getattr(trial, "parameters", None)
@@ -115,7 +117,7 @@ def _costs(trial: TrialState) -> tuple[float, float]:
     known = float(np.median(seconds)) if seconds else float("nan")
     return float("nan") if parameters is None else float(parameters), known
 
-# %% ../nbs/14s_standing.ipynb #31002797
+# %% ../nbs/14s_standing.ipynb #01b2f9aa
 def _table(
     state: SearchState, measure: str, votes: Mapping[int, Votes], drawn: np.ndarray
 ) -> pd.DataFrame:
@@ -146,7 +148,7 @@ def _table(
     ahead = table["trial"] == numbers[best]
     return pd.concat([table[ahead], table[~ahead]], ignore_index=True)
 
-# %% ../nbs/14s_standing.ipynb #ef14444b
+# %% ../nbs/14s_standing.ipynb #b89f5c4e
 _PREFER = {"simplest": "parameters", "fastest": "seconds_an_epoch"}
 
 
@@ -163,7 +165,7 @@ def simplest_of(
             return int(ties.sort_values([column, "behind"], kind="stable")["trial"].iloc[0]), column
     return int(table["trial"].iloc[0]), ""
 
-# %% ../nbs/14s_standing.ipynb #acd8b90b
+# %% ../nbs/14s_standing.ipynb #b121137f
 @dataclass(frozen=True, repr=False)
 class Standing:
     "How sure the best trial of a search is."
@@ -181,6 +183,7 @@ class Standing:
     why: str  # "parameters" or "seconds_an_epoch"; empty where neither is known
     optimism: float  # How much too good the score is expected to be, from 0
     table: pd.DataFrame  # A row a trial, the best first
+    recorded: float  # The best trial's score as the search has noted it
     left_out: tuple[int, ...] = ()  # Finished trials whose answers were not kept
 
     @property
@@ -196,7 +199,7 @@ class Standing:
     def __repr__(self) -> str:
         return _told(self)
 
-# %% ../nbs/14s_standing.ipynb #bcb453c2
+# %% ../nbs/14s_standing.ipynb #80653f79
 def _suggested(found: Standing) -> str:
     "The suggestion and its price."
     if found.suggestion == found.best:
@@ -216,7 +219,7 @@ def _suggested(found: Standing) -> str:
     times = f"{row['seconds_an_epoch']:.3g} s an epoch instead of {best['seconds_an_epoch']:.3g} s"
     return f"trial {found.suggestion}, with {times}; {price}"
 
-# %% ../nbs/14s_standing.ipynb #6163e88a
+# %% ../nbs/14s_standing.ipynb #8cb09f65
 def _told(found: Standing) -> str:
     "A standing in a few lines."
     name, count = measure_of(found.objective), len(found.table)
@@ -236,11 +239,17 @@ def _told(found: Standing) -> str:
             f"  not to be told from the best: {others} (paired tests on the same pictures, Holm)",
             f"  suggestion: {_suggested(found)}",
         ]
+    if abs(found.recorded - found.score) > 0.005 + 0.01 * abs(found.recorded):
+        numbers = f"{found.recorded:.4g} for it, its answers say {found.score:.4g}"
+        lines.append(
+            f"  the search has noted {numbers}: smoothed labels and penalties do that to a loss, "
+            "a file of another trial to anything"
+        )
     if found.left_out:
         lines.append(f"  left out, without predictions: {', '.join(map(str, found.left_out))}")
     return "\n".join(lines)
 
-# %% ../nbs/14s_standing.ipynb #8e667242
+# %% ../nbs/14s_standing.ipynb #434630ad
 def _floor(measure: str, votes: Mapping[int, Votes], table: pd.DataFrame) -> float:
     "The median over trials of the smallest difference to the best that a test would find."
     best = per_picture(measure, votes[int(table["trial"].iloc[0])])
@@ -253,7 +262,7 @@ def _floor(measure: str, votes: Mapping[int, Votes], table: pd.DataFrame) -> flo
             floors.append(smallest_difference(best, values))
     return float(np.median(floors)) if floors else float("nan")
 
-# %% ../nbs/14s_standing.ipynb #df255a77
+# %% ../nbs/14s_standing.ipynb #990b7363
 def standing(
     state: SearchState,  # What `search.snapshot()` gave
     directory: str | Path,  # Of the search, where predictions are kept
@@ -276,9 +285,10 @@ def standing(
     facts: dict[str, Any] = {"noise_floor": floor, "ties": ties, "optimism": optimism}
     facts |= {"suggestion": suggestion, "why": why, "table": table, "left_out": left_out}
     facts |= {"objective": objective, "direction": direction, "pictures": votes[best].n}
+    facts["recorded"] = best_of(state).score
     return Standing(best, score, low, high, **facts)
 
-# %% ../nbs/14s_standing.ipynb #14c6b176
+# %% ../nbs/14s_standing.ipynb #06e81e7e
 def _error_of(measure: str, directory: str | Path, trial: int) -> float:
     "The standard error of a trial's score; NaN where its answers were not kept."
     votes = votes_of(directory, trial)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['plot_standing']
 
-# %% ../nbs/17d_standing_plots.ipynb #8c4197ee
+# %% ../nbs/17d_standing_plots.ipynb #be6aa3d1
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from .course_plots import titled
 from .measures import in_words, measure_of
 from .standing import Standing
 
-# %% ../nbs/17d_standing_plots.ipynb #bab40cd1
+# %% ../nbs/17d_standing_plots.ipynb #0c0d14bc
 def _points(ax: Axes, found: Standing, most: int) -> Any:
     "A point and an interval for each trial, filled for ties; the rows that are drawn."
     rows = found.table.head(most)
@@ -47,7 +47,7 @@ def _marks(ax: Axes, found: Standing, rows: Any) -> None:
         score = rows["score"][place]
         ax.plot(score, place, color="0.1", markerfacecolor="none", label="suggested", **ring)
 
-# %% ../nbs/17d_standing_plots.ipynb #1ac40cd6
+# %% ../nbs/17d_standing_plots.ipynb #58b8bcc7
 def plot_standing(
     found: Standing,  # What `standing` gave
     ax: Axes | None = None,  # Where to draw; a new figure if None
@@ -57,9 +57,8 @@ def plot_standing(
     count = min(len(found.table), most)
     ax = new_axes(ax, 5.2, 1.9 + 0.2 * count)
     rows, measure = _points(ax, found, most), measure_of(found.objective)
+    ax.set_yticks([0], [f"trial {rows['trial'].max()}"], fontsize=9)  # as wide as they will be
     _marks(ax, found, rows)
-    step = max(int(np.ceil(0.16 * len(rows) / max(inches(ax)[1], 0.5))), 1)  # rows to a name
-    ax.set_yticks(rows.index[::step], [f"trial {n}" for n in rows["trial"][::step]], fontsize=9)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel(f"{plain_text(found.objective)}, with 95 % intervals", fontsize=9)
     ax.xaxis.set_major_locator(MaxNLocator(5))
@@ -72,4 +71,8 @@ def plot_standing(
     ax.legend(fontsize=9, frameon=False, ncols=columns, columnspacing=1.0, **where)
     luck = in_words(measure, found.optimism, gap=True)
     titled(ax, f"{len(found.ties)} of {len(found.table)} are ties; the best is {luck} too good")
+    figure: Any = ax.get_figure(root=True)
+    figure.draw_without_rendering()  # now the axes have their size
+    step = max(int(np.ceil(0.17 * len(rows) / inches(ax)[1])), 1)  # rows to a name
+    ax.set_yticks(rows.index[::step], [f"trial {n}" for n in rows["trial"][::step]], fontsize=9)
     return ax
