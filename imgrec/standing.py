@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['luck_of_the_best', 'compared_votes', 'simplest_of', 'Standing', 'standing', 'scored_table']
 
-# %% ../nbs/14s_standing.ipynb #6385e3ac
+# %% ../nbs/14s_standing.ipynb #fb0a3df9
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from .state import SearchState, TrialState
 from .ties import Paired, bootstrap_test, holm, paired_test, smallest_difference
 from .votes import Votes, predictions_file, same_pictures, votes_of
 
-# %% ../nbs/14s_standing.ipynb #51ed1735
+# %% ../nbs/14s_standing.ipynb #9b2ae3f4
 def _scores(measure: str, votes: Sequence[Votes], weights: np.ndarray) -> np.ndarray:
     "The scores `(resamples, trials)` of several trials on weighted pictures."
     return np.stack([weighted_scores(measure, each, weights) for each in votes], axis=1)
@@ -61,7 +61,7 @@ def luck_of_the_best(
     known = all_gaps[np.isfinite(all_gaps)]
     return float(max(known.mean(), 0.0)) if len(known) else 0.0, np.concatenate(inside)
 
-# %% ../nbs/14s_standing.ipynb #82851627
+# %% ../nbs/14s_standing.ipynb #0020fdc0
 def _check_same(votes: Mapping[int, Votes]) -> None:
     "Raise a `SearchError` for trials that were judged by different pictures."
     first, *others = votes
@@ -93,7 +93,7 @@ def compared_votes(
     _check_same(kept)
     return kept, tuple(number for number in finished if number not in kept)
 
-# %% ../nbs/14s_standing.ipynb #fb1793ce
+# %% ../nbs/14s_standing.ipynb #bd339c9d
 def _tests(
     measure: str, votes: Sequence[Votes], best: int, scores: np.ndarray, drawn: np.ndarray
 ) -> list[Paired]:
@@ -109,7 +109,7 @@ def _tests(
             found.append(bootstrap_test(gap, drawn[:, best] - drawn[:, at]))
     return found
 
-# %% ../nbs/14s_standing.ipynb #3586fb2a
+# %% ../nbs/14s_standing.ipynb #d5c1a5a8
 def _costs(trial: TrialState) -> tuple[float, float]:
     "Parameters and seconds an epoch of a trial; NaN where they are not known."
     parameters = getattr(trial, "parameters", None)
@@ -117,7 +117,7 @@ def _costs(trial: TrialState) -> tuple[float, float]:
     known = float(np.median(seconds)) if seconds else float("nan")
     return float("nan") if parameters is None else float(parameters), known
 
-# %% ../nbs/14s_standing.ipynb #01b2f9aa
+# %% ../nbs/14s_standing.ipynb #7f41ab8d
 def _table(
     state: SearchState, measure: str, votes: Mapping[int, Votes], drawn: np.ndarray
 ) -> pd.DataFrame:
@@ -148,7 +148,7 @@ def _table(
     ahead = table["trial"] == numbers[best]
     return pd.concat([table[ahead], table[~ahead]], ignore_index=True)
 
-# %% ../nbs/14s_standing.ipynb #b89f5c4e
+# %% ../nbs/14s_standing.ipynb #48f615b3
 _PREFER = {"simplest": "parameters", "fastest": "seconds_an_epoch"}
 
 
@@ -165,7 +165,7 @@ def simplest_of(
             return int(ties.sort_values([column, "behind"], kind="stable")["trial"].iloc[0]), column
     return int(table["trial"].iloc[0]), ""
 
-# %% ../nbs/14s_standing.ipynb #b121137f
+# %% ../nbs/14s_standing.ipynb #76cea9bc
 @dataclass(frozen=True, repr=False)
 class Standing:
     "How sure the best trial of a search is."
@@ -199,7 +199,7 @@ class Standing:
     def __repr__(self) -> str:
         return _told(self)
 
-# %% ../nbs/14s_standing.ipynb #80653f79
+# %% ../nbs/14s_standing.ipynb #c0e0b837
 def _suggested(found: Standing) -> str:
     "The suggestion and its price."
     if found.suggestion == found.best:
@@ -219,7 +219,7 @@ def _suggested(found: Standing) -> str:
     times = f"{row['seconds_an_epoch']:.3g} s an epoch instead of {best['seconds_an_epoch']:.3g} s"
     return f"trial {found.suggestion}, with {times}; {price}"
 
-# %% ../nbs/14s_standing.ipynb #8cb09f65
+# %% ../nbs/14s_standing.ipynb #2cffa037
 def _told(found: Standing) -> str:
     "A standing in a few lines."
     name, count = measure_of(found.objective), len(found.table)
@@ -249,7 +249,7 @@ def _told(found: Standing) -> str:
         lines.append(f"  left out, without predictions: {', '.join(map(str, found.left_out))}")
     return "\n".join(lines)
 
-# %% ../nbs/14s_standing.ipynb #434630ad
+# %% ../nbs/14s_standing.ipynb #2ac6dfd0
 def _floor(measure: str, votes: Mapping[int, Votes], table: pd.DataFrame) -> float:
     "The median over trials of the smallest difference to the best that a test would find."
     best = per_picture(measure, votes[int(table["trial"].iloc[0])])
@@ -262,7 +262,7 @@ def _floor(measure: str, votes: Mapping[int, Votes], table: pd.DataFrame) -> flo
             floors.append(smallest_difference(best, values))
     return float(np.median(floors)) if floors else float("nan")
 
-# %% ../nbs/14s_standing.ipynb #990b7363
+# %% ../nbs/14s_standing.ipynb #527454fd
 def standing(
     state: SearchState,  # What `search.snapshot()` gave
     directory: str | Path,  # Of the search, where predictions are kept
@@ -288,7 +288,7 @@ def standing(
     facts["recorded"] = best_of(state).score
     return Standing(best, score, low, high, **facts)
 
-# %% ../nbs/14s_standing.ipynb #06e81e7e
+# %% ../nbs/14s_standing.ipynb #f6468d4e
 def _error_of(measure: str, directory: str | Path, trial: int) -> float:
     "The standard error of a trial's score; NaN where its answers were not kept."
     votes = votes_of(directory, trial)

@@ -4,22 +4,23 @@
 
 # %% auto #0
 __all__ = ['Votes', 'votes_problem', 'predictions_file', 'save_predictions', 'load_predictions', 'joined', 'same_pictures',
-           'votes_of', 'votes_from_table']
+           'votes_of', 'votes_from_table', 'answers_of']
 
-# %% ../nbs/14p_votes.ipynb #c4f004d6
+# %% ../nbs/14p_votes.ipynb #0ec8563b
 import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .core import DataError, SearchError, atomic_path, many
-from .evaluate import PROBABILITY
+from .evaluate import PROBABILITY, predict_table
 
-# %% ../nbs/14p_votes.ipynb #c735c1ba
+# %% ../nbs/14p_votes.ipynb #928a82a5
 @dataclass(frozen=True, repr=False)
 class Votes:
     "What a trial has answered for the pictures of a part, in one run or several."
@@ -52,7 +53,7 @@ class Votes:
         columns = many(self.probabilities.shape[-1], "column")
         return f"Votes: {many(self.n, 'picture')}, {columns}{several}"
 
-# %% ../nbs/14p_votes.ipynb #b9a2fba7
+# %% ../nbs/14p_votes.ipynb #c3502e17
 def _shapes_problem(true: np.ndarray, probabilities: np.ndarray) -> str:
     "What is wrong with the shapes or the labels; empty when nothing is."
     shapes = f"received labels {true.shape} and answers {probabilities.shape}"
@@ -86,7 +87,7 @@ def votes_problem(
         )
     return ""
 
-# %% ../nbs/14p_votes.ipynb #403fae34
+# %% ../nbs/14p_votes.ipynb #53a1c1bf
 def predictions_file(
     directory: str | Path,  # Of a search
     trial: int,  # Its number
@@ -112,7 +113,7 @@ def save_predictions(
         np.savez_compressed(file, true=labels, probabilities=answers, pictures=numbers)
     return Path(path)
 
-# %% ../nbs/14p_votes.ipynb #b7b92bf8
+# %% ../nbs/14p_votes.ipynb #c2293635
 _DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
@@ -135,7 +136,7 @@ def load_predictions(
         )
     return Votes(true, answers[None], pictures)
 
-# %% ../nbs/14p_votes.ipynb #15e22739
+# %% ../nbs/14p_votes.ipynb #358703b0
 def joined(
     several: Sequence[Votes],  # One or more, of the same trial
 ) -> Votes:  # Seeds side by side, folds one after another
@@ -165,7 +166,7 @@ def same_pictures(
     pairs = ((first.true, second.true), (first.pictures, second.pictures))
     return same and all(bool((one == other).all()) for one, other in pairs)
 
-# %% ../nbs/14p_votes.ipynb #0c22ea8e
+# %% ../nbs/14p_votes.ipynb #5a7e833b
 def votes_of(
     directory: str | Path,  # Of a search
     trial: int,  # Its number
@@ -175,7 +176,7 @@ def votes_of(
     paths = [alone] * alone.is_file() + sorted(alone.parent.glob(f"{trial}-*.npz"))
     return joined([load_predictions(path) for path in paths]) if paths else None
 
-# %% ../nbs/14p_votes.ipynb #0a738ea6
+# %% ../nbs/14p_votes.ipynb #704bca47
 def votes_from_table(
     predictions: pd.DataFrame,  # What `predict_table` gave
     single: bool = False,  # Whether the network has one output; then the table has two columns
@@ -193,3 +194,20 @@ def votes_from_table(
         true = np.array([place[label] for label in labels], np.int32)
     answers = answers[:, 1:] if single else answers
     return Votes(true, answers[None], np.arange(len(true)))
+
+# %% ../nbs/14p_votes.ipynb #7a54992d
+def answers_of(
+    model: Any,  # A Keras model that answers with probabilities
+    splits: Any,  # Its data, as `load` or `from_datasets` gave it
+    part: str = "valid",  # "valid" or "test"
+) -> Votes:  # With one run
+    "What a model answers for a part of the data, in its fixed order."
+    dataset = {"valid": splits.valid, "test": splits.test}.get(part)
+    if dataset is None:
+        raise DataError(
+            f"The data has no part {part!r}. Divide it by catalog.split(valid=0.15, test=0.15), or "
+            "give such a dataset beside the one for training."
+        )
+    spec = splits.spec
+    table = predict_table(model, dataset, spec.class_names, spec.label_mode)
+    return votes_from_table(table, single=spec.label_mode == "binary")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['with_validation', 'steps_kept', 'seeds_for', 'retrained', 'Winner', 'winner']
 
-# %% ../nbs/14u_winner.ipynb #c6a077a0
+# %% ../nbs/14u_winner.ipynb #8b07fcc0
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from .standing import Standing, standing
 from .state import SearchState, TrialState
 from .trials import fit_point
 
-# %% ../nbs/14u_winner.ipynb #347e0fb1
+# %% ../nbs/14u_winner.ipynb #e4f334ae
 def _one_after_another(splits: Splits) -> tf.data.Dataset:
     "Training and validation of datasets as one, batches in random order."
     try:
@@ -55,7 +55,7 @@ def with_validation(
     part = table["split"].where(table["split"] != "valid", "train")
     return load(replace(splits.catalog, table=table.assign(split=part)), **splits.settings)
 
-# %% ../nbs/14u_winner.ipynb #ed7641d3
+# %% ../nbs/14u_winner.ipynb #601f0a47
 def steps_kept(
     epochs: int,  # That were needed, from 1
     before: int | None,  # Steps an epoch in the search; None where that is not known
@@ -66,7 +66,7 @@ def steps_kept(
         return epochs
     return max(int(epochs * before / after + 0.5), 1)
 
-# %% ../nbs/14u_winner.ipynb #921d3612
+# %% ../nbs/14u_winner.ipynb #d9028536
 def _without_validation(plan: Plan, directory: Path | None) -> Callable[[], Mapping[str, Any]]:
     "The options of `fit` of a plan, less those that need a validation part."
 
@@ -97,7 +97,7 @@ def _train_again(
     blind = replace(plan, fit_options=_without_validation(plan, directory))
     return fit_point(blind, point, model, splits, epochs, seed, progress=progress)
 
-# %% ../nbs/14u_winner.ipynb #c86bef5f
+# %% ../nbs/14u_winner.ipynb #dbc2ef63
 def _chosen(state: SearchState, trial: int | None) -> TrialState:
     "A trial with a score, by number, or the best."
     number = best_of(state).trial if trial is None else trial
@@ -119,7 +119,7 @@ def seeds_for(
         raise OptionError(f"seeds must be a whole number from 1, received {seeds!r}.")
     return tuple(hashed_seed(trial.seed, "retrained", number) for number in range(1, seeds + 1))
 
-# %% ../nbs/14u_winner.ipynb #b91ac4a3
+# %% ../nbs/14u_winner.ipynb #175750d3
 def retrained(
     plan: Plan,  # What all trials share
     state: SearchState,  # What `search.snapshot()` gave
@@ -136,7 +136,7 @@ def retrained(
         for number, seed in enumerate(seeds_for(chosen, seeds), start=1)
     ]
 
-# %% ../nbs/14u_winner.ipynb #7791c55e
+# %% ../nbs/14u_winner.ipynb #b5f1c017
 @dataclass(frozen=True, repr=False)
 class Winner:
     "A trial of a search, trained again and judged once."
@@ -178,7 +178,7 @@ def _told(found: Winner) -> str:
         lines.append(f"  {found.look!r}{other}")
     return "\n".join(lines)
 
-# %% ../nbs/14u_winner.ipynb #0865cae3
+# %% ../nbs/14u_winner.ipynb #db351386
 def _standing_of(state: SearchState, directory: Path) -> tuple[Standing | None, str]:
     "How sure the best trial is, or why that is not known."
     try:
@@ -194,7 +194,7 @@ def _measured(objective: str) -> str:
     except OptionError:
         return "accuracy"
 
-# %% ../nbs/14u_winner.ipynb #f6e10a57
+# %% ../nbs/14u_winner.ipynb #d485ea8f
 def winner(
     plan: Plan,  # What all trials share
     state: SearchState,  # What `search.snapshot()` gave

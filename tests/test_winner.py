@@ -14,10 +14,10 @@ import imgrec.winner as page
 from imgrec.core import DataError, OptionError, SearchError
 from imgrec.data import from_datasets, load
 from imgrec.datasets import digits
-from imgrec.looks import UsedWarning, answers_of, looks_at, score_once
+from imgrec.looks import UsedWarning, looks_at, score_once
 from imgrec.plan import Plan
 from imgrec.state import SearchState, TrialState
-from imgrec.votes import predictions_file, save_predictions
+from imgrec.votes import answers_of, predictions_file, save_predictions
 from imgrec.winner import retrained, seeds_for, steps_kept, winner, with_validation
 
 
