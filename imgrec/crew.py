@@ -116,9 +116,9 @@ def _hear(engine: Engine, worker: Worker, message: tuple) -> None:
 
 def _hear_all(engine: Engine, crew: Crew) -> None:
     "Take all that has been said, or wait a moment for it; bury the dead."
-    speakers = {worker.connection: worker for worker in crew.workers}
+    speakers: dict[Any, Worker] = {worker.connection: worker for worker in crew.workers}
     for connection in wait(list(speakers), timeout=0.05):
-        worker: Worker = speakers[connection]  # type: ignore[index]
+        worker = speakers[connection]
         try:
             _hear(engine, worker, worker.connection.recv())
         except (EOFError, ConnectionResetError):

@@ -197,7 +197,7 @@ def _check_search(search: Search) -> None:
         raise unknown("progress", search.progress, ("auto", "none"))
     if search.if_exists not in (None, "continue", "new"):
         raise unknown("if_exists", search.if_exists, ("continue", "new"))
-    fair_share(search.workers)
+    fair_share(search.workers)  # an error for what is no number of them
     check_task(search.task)
     if search.executor == "processes":
         portable(search.data)
