@@ -77,4 +77,5 @@ def extended(
 ) -> Budget:  # What it may use in all
     "A budget with more of what it limits."
     before, added = limits_of(budget), limits_of(more)
-    return replace(budget, **{n: before[n] + value for n, value in added.items() if n in before})
+    sums: dict[str, Any] = {n: before[n] + value for n, value in added.items() if n in before}
+    return replace(budget, **sums)

@@ -59,7 +59,7 @@ def send(
     write_json(commands_folder(Path(directory)) / f"{name}.json", {"command": command, **told})
     return name
 
-
+# %% ../nbs/13h_commands.ipynb #40008751
 def waiting(
     directory: str | Path,  # Of a search
 ) -> Iterator[tuple[Path, dict[str, Any]]]:  # File and command, with its `id`

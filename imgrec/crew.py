@@ -40,7 +40,7 @@ class Crew:
     turned: float = field(default_factory=time.monotonic)  # Beginning of the last turn
     weighed: float = 0.0  # When memory was looked at
 
-
+# %% ../nbs/14j_crew.ipynb #f140943d
 def _staff(engine: Engine, crew: Crew) -> None:
     "Hire whoever is missing; let go who has grown or worked long."
     for worker in list(crew.workers):
@@ -96,7 +96,7 @@ def _bury(engine: Engine, crew: Crew, worker: Worker, reason: str = "") -> None:
         event = "trial_interrupted"
     hear_end(engine, trial.trial, Ended(event, {**facts, "reason": words}))
 
-
+# %% ../nbs/14j_crew.ipynb #684f7df1
 def _hear(engine: Engine, worker: Worker, message: tuple) -> None:
     "Take what a worker says."
     worker.heard = time.monotonic()
@@ -116,9 +116,9 @@ def _hear(engine: Engine, worker: Worker, message: tuple) -> None:
 
 def _hear_all(engine: Engine, crew: Crew) -> None:
     "Take all that has been said, or wait a moment for it; bury the dead."
-    speakers = {worker.connection: worker for worker in crew.workers}
+    speakers: dict[Any, Worker] = {worker.connection: worker for worker in crew.workers}
     for connection in wait(list(speakers), timeout=0.05):
-        worker: Worker = speakers[connection]  # type: ignore[index]
+        worker = speakers[connection]
         try:
             _hear(engine, worker, worker.connection.recv())
         except (EOFError, ConnectionResetError):
@@ -135,6 +135,15 @@ def _pass_on(engine: Engine, crew: Crew) -> None:
             _bury(engine, crew, worker)
 
 
+def _excuse(crew: Crew) -> None:
+    "Blame nobody for the time in which this process was held."
+    now = time.monotonic()
+    if now - crew.turned > _HELD:
+        for worker in crew.workers:
+            worker.heard, worker.told = now, (worker.told[0], now)
+    crew.turned = now
+
+# %% ../nbs/14j_crew.ipynb #bdc03e0b
 def _watch(engine: Engine, crew: Crew) -> None:
     "End who hangs, or takes more memory than there is for all."
     now = time.monotonic()
@@ -153,15 +162,6 @@ def _watch(engine: Engine, crew: Crew) -> None:
         if now - worker.heard > crew.patience and not engine.state.paused:
             kill(worker)
             _bury(engine, crew, worker, f"no sign of life for {crew.patience:.0f} s")
-
-
-def _excuse(crew: Crew) -> None:
-    "Blame nobody for the time in which this process was held."
-    now = time.monotonic()
-    if now - crew.turned > _HELD:
-        for worker in crew.workers:
-            worker.heard, worker.told = now, (worker.told[0], now)
-    crew.turned = now
 
 # %% ../nbs/14j_crew.ipynb #0d7550b0
 def _turn(engine: Engine, crew: Crew) -> bool:

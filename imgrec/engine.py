@@ -50,7 +50,7 @@ class Engine:
 def note(
     engine: Engine,  # Changed by it
     event: str,  # Its name
-    **fields: Any,  # What it says
+    fields: Mapping[str, Any],  # What it says
 ) -> None:
     "Write an event; then let the state, and the oracle, know of it."
     written = engine.journal.append(event, **fields, spent=round(engine.spent, 3))
@@ -86,13 +86,13 @@ def begin(
     about = settings_of(task)
     if state.status == "empty":
         facts = {"settings": about, "versions": versions()}
-        note(engine, "search_created", **spaces, **limits, **facts)
+        note(engine, "search_created", {**spaces, **limits, **facts})
     elif changes := changes_since(task, state):
-        note(engine, "space_changed", **spaces, changes=changes)
-        note(engine, "settings_changed", settings=about, changes=changes)
+        note(engine, "space_changed", {**spaces, "changes": changes})
+        note(engine, "settings_changed", {"settings": about, "changes": changes})
     if {"budget": state.budget, "declared_budget": state.declared_budget} != limits:
-        note(engine, "budget_changed", **limits)
-    note(engine, "search_opened", process=os.getpid(), torn=journal.record.torn)
+        note(engine, "budget_changed", limits)
+    note(engine, "search_opened", {"process": os.getpid(), "torn": journal.record.torn})
     return engine
 
 # %% ../nbs/14g_engine.ipynb #17f98869
@@ -128,7 +128,7 @@ def _edit(engine: Engine, command: Mapping[str, Any]) -> None:
     lines = space_changes(engine.task.space, changed.space)
     engine.task, engine.proposer, engine.idle = changed, None, False
     spaces = {"space": changed.space.to_dict(), "declared": engine.state.declared}
-    note(engine, "space_changed", **spaces, changes=lines)
+    note(engine, "space_changed", {**spaces, "changes": lines})
 
 
 def _do(engine: Engine, command: Mapping[str, Any]) -> None:
@@ -140,7 +140,7 @@ def _do(engine: Engine, command: Mapping[str, Any]) -> None:
             engine.orders[command["trial"]] = "skipped by hand"
         case "budget":
             engine.task = replace(engine.task, budget=as_budget(command["budget"]))
-            note(engine, "budget_changed", budget=limits_of(engine.task.budget))
+            note(engine, "budget_changed", {"budget": limits_of(engine.task.budget)})
         case "edit":
             _edit(engine, command)
 
@@ -153,7 +153,7 @@ def obey(
     for path, command in waiting(engine.task.directory):
         if command["id"] not in engine.seen:
             refused = _refusal(engine, command)
-            note(engine, "command", **{**command, "refused": refused})
+            note(engine, "command", {**command, "refused": refused})
             engine.seen.add(command["id"])
             if not refused:
                 _do(engine, command)

@@ -117,7 +117,7 @@ def _take_soon(handle: int, until: float = 0.5) -> None:
                 raise
         time.sleep(0.05)
 
-
+# %% ../nbs/14_journal.ipynb #bed22ba5
 def lock_writer(
     path: Path,  # A journal's file; the lock lies beside it
 ) -> int:  # A handle; closing it gives the journal free

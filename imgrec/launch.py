@@ -6,7 +6,6 @@
 __all__ = ['Job', 'portable', 'packed', 'shared_by_trials', 'run_job', 'main', 'launch', 'log_end']
 
 # %% ../nbs/14k_launch.ipynb #64d66e0d
-import os
 import pickle
 import signal
 import subprocess
@@ -77,8 +76,9 @@ def packed(
 ) -> bytes:  # For `unpacked`
     "A job as bytes; what trials share is packed on its own, since workers get only that."
     plan = job.task.plan
-    shared = cloudpickle.dumps((replace(plan, splits=None), portable(job.data), job.runner))
-    head = replace(job, task=replace(job.task, plan=None), data=None, runner=None)
+    away: Any = None  # It goes with the other part, or is made anew
+    shared = cloudpickle.dumps((replace(plan, splits=away), portable(job.data), job.runner))
+    head = replace(job, task=replace(job.task, plan=away), data=None, runner=away)
     return cloudpickle.dumps((head, shared))
 
 
@@ -115,11 +115,11 @@ def run_job(
         try:
             reason = run_crew(engine, Crew(shared, job.workers, job.patience))
         finally:
-            note(engine, "search_stopped", reason=reason, fatal=engine.fatal)
+            note(engine, "search_stopped", {"reason": reason, "fatal": engine.fatal})
     _say(f"The search has ended: {engine.fatal or reason}.")
     return reason
 
-
+# %% ../nbs/14k_launch.ipynb #fdf2036d
 def main() -> None:
     "The body of the process: its job comes through its input."
     head, data = pickle.loads(sys.stdin.buffer.read())
@@ -156,7 +156,7 @@ def launch(
         process.wait()
     return process
 
-
+# %% ../nbs/14k_launch.ipynb #9e7ca826
 def log_end(
     directory: Path,  # Of a search
     lines: int = 5,  # At most

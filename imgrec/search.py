@@ -6,7 +6,6 @@
 __all__ = ['Search']
 
 # %% ../nbs/15_search.ipynb #cb4f6cb7
-import os
 import subprocess
 import tempfile
 import threading
@@ -20,8 +19,8 @@ import keras
 
 from .as_code import code_of
 from .budget import Budget, as_budget
-from .commands import forget_fleeting, send, waiting
-from .core import OptionError, SearchError, unknown
+from .commands import forget_fleeting, waiting
+from .core import SearchError, unknown
 from .engine import begin, note
 from .hyperparameters import as_builder
 from .journal import Journal, read_journal
@@ -46,7 +45,8 @@ from imgrec.task import (
 )
 from .trials import run_trial
 from .turns import run_here
-from .view import SearchView, follow_on
+from .view import SearchView, attached, follow_on
+from .workers import fair_share
 
 # %% ../nbs/15_search.ipynb #ed5856b2
 def _say(search: "Search", text: str) -> None:
@@ -133,7 +133,7 @@ class Search(SearchView):
         directory: str | Path,  # Of a search, whoever has begun it
     ) -> SearchView:  # To look at it and to steer it
         "Find a search again; a `SearchError` where there is none."
-        return _attached(Path(directory))
+        return attached(directory)
 
     @property
     def running(self) -> bool:
@@ -169,19 +169,10 @@ class Search(SearchView):
         "Run trials until the budget is used or somebody says stop; Ctrl-C says stop."
         return _run_here(self) if self.executor == "inline" else _run(self)
 
-    def edit(
-        self,
-        space: Space,  # What is to be searched from now on
-    ) -> None:
-        "Change the space; trials so far inform the search of the new one."
-        _change(self, space=space)
-
-    def limit(
-        self,
-        budget: Budget | int | None,  # What it may use in all
-    ) -> None:
-        "Set what it may use."
-        _change(self, budget=as_budget(budget))
+    def _change(self, name: str, value: Any) -> None:
+        "Change the space or the budget, here or where it runs; an error for what could not be run."
+        if not _changed_here(self, name, value):
+            super()._change(name, value)
 
     def to_code(
         self,
@@ -206,21 +197,12 @@ def _check_search(search: Search) -> None:
         raise unknown("progress", search.progress, ("auto", "none"))
     if search.if_exists not in (None, "continue", "new"):
         raise unknown("if_exists", search.if_exists, ("continue", "new"))
-    count = search.workers
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-        raise OptionError(f"workers must be a whole number from 1, received {count!r}.")
+    fair_share(search.workers)  # an error for what is no number of them
     check_task(search.task)
     if search.executor == "processes":
         portable(search.data)
 
-
-def _attached(directory: Path) -> SearchView:
-    "A view of a directory that holds a search."
-    if not (directory / "journal.log").is_file():
-        raise SearchError(f"There is no search in {directory}: it has no journal.log.")
-    return SearchView(directory)
-
-
+# %% ../nbs/15_search.ipynb #e7f07d4d
 def _as_it_stands(search: Search) -> Task:
     "The task with the space and the budget that it has where it runs, or where it ran last."
     state = search.snapshot()
@@ -229,16 +211,15 @@ def _as_it_stands(search: Search) -> Task:
     return replace(search.task, space=Space.from_dict(state.space), budget=as_budget(state.budget))
 
 
-def _change(search: Search, **changes: Any) -> None:
-    "Change what is to be done, here or where it runs; an error for what could not be run."
+def _changed_here(search: Search, name: str, value: Any) -> bool:
+    "Change what is to be done, unless a process does it already; an error for what cannot be."
+    changes = {name: value}
     task = replace(_as_it_stands(search), **changes)
     check_task(task)
-    if not search.running:
-        search.task, search.process = task, None
-    elif "space" in changes:
-        send(search.directory, "edit", space=task.space.to_dict())
-    else:
-        SearchView.limit(search, task.budget)
+    if search.running:
+        return False
+    search.task, search.process = task, None
+    return True
 
 # %% ../nbs/15_search.ipynb #cda124d4
 def _run_here(search: Search) -> Search:
@@ -252,21 +233,14 @@ def _run_here(search: Search) -> Search:
         except KeyboardInterrupt:
             reason = "stopped"
         finally:
-            note(engine, "search_stopped", reason=reason, fatal=engine.fatal)
+            note(engine, "search_stopped", {"reason": reason, "fatal": engine.fatal})
             search.task = replace(engine.task, keep=search.task.keep)
     if engine.fatal:
         raise SearchError(engine.fatal)
     _say(search, ending(search.snapshot()))
     return search
 
-
-def _share() -> tuple[int, int]:
-    "Workers, and threads for each."
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = max(1, (cores or 1) // 2)
-    return workers, max(1, (cores or 1) // workers)
-
-
+# %% ../nbs/15_search.ipynb #cfcb3c70
 def _start(search: Search) -> Search:
     "Start processes for a search, if there are none."
     if search.executor != "processes":
@@ -276,12 +250,8 @@ def _start(search: Search) -> Search:
         return search
     search.task, search.process = _as_it_stands(search), None
     forget_fleeting(search.directory)
-    workers, threads = _share()
-    if search.workers is not None:
-        threads = max(1, workers * threads // search.workers)
-    count = search.workers or workers
-    job = Job(search.task, search.data, search.runner, count, threads)
-    search.process = launch(job)
+    workers, threads = fair_share(search.workers)
+    search.process = launch(Job(search.task, search.data, search.runner, workers, threads))
     return search
 
 # %% ../nbs/15_search.ipynb #a22a8b1c

@@ -213,7 +213,7 @@ def _moved(state: SearchState, event: Mapping[str, Any], *expected: str) -> Tria
 def _started(state: SearchState, event: Mapping[str, Any]) -> None:
     "A worker begins a trial, for the first time or anew."
     trial = _moved(state, event, "asked", "interrupted")
-    facts = {"status": "running", "starts": trial.starts + 1, "reason": ""}
+    facts: dict[str, Any] = {"status": "running", "starts": trial.starts + 1, "reason": ""}
     state.trials[trial.trial] = replace(trial, worker=event["worker"], **facts)
 
 

@@ -143,10 +143,9 @@ def inform(
     event: Mapping[str, Any],  # That has just been written
 ) -> None:
     "Tell an oracle how a trial has ended; one that it was not asked for is evidence."
-    name, number = event["event"], event.get("trial")
-    if name not in ("trial_finished", "trial_pruned", "trial_failed"):
+    if event["event"] not in ("trial_finished", "trial_pruned", "trial_failed"):
         return
-    score = event.get("score")
+    number, score = event["trial"], event.get("score")
     if number in proposer.trials:
         proposer.tell(number, score)
     elif score is not None and not misfit(proposer.space, state.trials[number].point):

@@ -51,9 +51,6 @@ from .scores import monitored
 from .states import begin, carry_on, ctrl_c_asks, remembers
 
 # %% ../nbs/08_train.ipynb #c9a4c0da
-_CHECKPOINTS = ("best", "last")
-
-
 def _monitor(asked: SimpleNamespace) -> tuple[str, str]:
     "What the best epoch is the best in, and its direction."
     return monitored(asked.monitor, "loss" if asked.splits.valid is None else "val_loss")
@@ -68,8 +65,8 @@ def _check(asked: SimpleNamespace) -> None:
     if asked.deterministic and asked.seed is None:
         raise OptionError("deterministic=True needs a seed, received None.")
     check_options(asked.early_stopping, asked.callbacks, asked.metrics, asked.progress)
-    if asked.checkpoint not in _CHECKPOINTS:
-        raise unknown("checkpoint", asked.checkpoint, _CHECKPOINTS)
+    if asked.checkpoint not in ("best", "last"):
+        raise unknown("checkpoint", asked.checkpoint, ("best", "last"))
     if asked.if_exists not in (None, "continue", "new"):
         raise unknown("if_exists", asked.if_exists, ("continue", "new"))
     if asked.if_exists is not None and asked.directory is None:

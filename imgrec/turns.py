@@ -41,7 +41,8 @@ def hear_epoch(
     seconds: float,  # It took
 ) -> str:  # What the trial shall do
     "Note an epoch, and give up a trial that is behind."
-    note(engine, "epoch_ended", trial=number, epoch=epoch, logs=logs, seconds=seconds)
+    told = {"trial": number, "epoch": epoch, "logs": logs, "seconds": seconds}
+    note(engine, "epoch_ended", told)
     rule = engine.task.pruning
     if rule is not None and (reason := verdict(rule, engine.state, number)):
         engine.orders.setdefault(number, reason)
@@ -84,7 +85,7 @@ def hear_end(
     "Note how a trial has ended."
     if ended.event == "trial_interrupted" and engine.ending not in ("", "stopped"):
         ended.fields["reason"] = engine.ending
-    note(engine, ended.event, trial=number, **ended.fields)
+    note(engine, ended.event, {"trial": number, **ended.fields})
     engine.orders.pop(number, None)
     engine.began.pop(number, None)
     engine.idle = False
@@ -151,7 +152,7 @@ def has_more(
     left = most is None or engine.state.counted < most
     return not engine.ending and (left or bool(_open_ends(engine.state)))
 
-
+# %% ../nbs/14h_turns.ipynb #7bfdc1fa
 def next_trial(
     engine: Engine,  # Changed by it
 ) -> TrialState | None:  # None: there is none now; where nothing runs, there will be none
@@ -164,11 +165,11 @@ def next_trial(
     by = "hand" if state.queue else "oracle"
     proposal = Proposal("go", number, state.queue[0]) if state.queue else _asked(engine, number)
     if proposal.status == "idle":
-        note(engine, "ask_idle", trial=number)
+        note(engine, "ask_idle", {"trial": number})
         engine.idle = True
     if proposal.status != "go":
         return None
-    note(engine, "trial_asked", **asked_fields(engine.task, proposal, by))
+    note(engine, "trial_asked", asked_fields(engine.task, proposal, by))
     return engine.state.trials[number]
 
 # %% ../nbs/14h_turns.ipynb #99d1178c
@@ -189,7 +190,7 @@ def started(
     worker: str,  # Who has it now
 ) -> TrialFiles:  # Where it leaves what outlasts it
     "Note that a trial begins."
-    note(engine, "trial_started", trial=trial.trial, worker=worker)
+    note(engine, "trial_started", {"trial": trial.trial, "worker": worker})
     engine.began[trial.trial] = engine.spent
     directory, number = engine.task.directory, trial.trial
     times = [each.seconds for each in engine.state.with_status("finished")]
