@@ -20,7 +20,7 @@ from .workers import Shared, Worker, give, hire, kill, last_words, let_go, tell,
 
 # %% ../nbs/14j_crew.ipynb #da32e609
 _WEIGH = 1.0  # Seconds between two looks at memory
-_HELD = 5.0  # Seconds between two turns: longer, and this process was held
+_HELD = 2.0  # Seconds between two turns: longer, and this process was held
 _TRIES = 3  # A trial whose process has died so often has failed
 
 

@@ -109,7 +109,7 @@ def run_job(
     path = job.task.directory / "journal.log"
     with Journal(path) as journal:
         ahead = job.workers > 1 and job.task.strategy == "bayesian"
-        engine = begin(job.task, journal, _say, longest=5.0, ahead=ahead)
+        engine = begin(job.task, journal, _say, longest=30.0, ahead=ahead)
         signal.signal(signal.SIGTERM, partial(_stop, engine))
         reason = "failed"
         try:

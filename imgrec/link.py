@@ -7,6 +7,7 @@ __all__ = ['WAIT', 'STOP', 'StoppedError', 'PrunedError', 'TrialFiles', 'weights
            'Link', 'Outcome', 'Ended', 'attempted']
 
 # %% ../nbs/13g_link.ipynb #821242bd
+import errno
 import shutil
 import time
 import traceback
@@ -91,6 +92,7 @@ class Link:
     files: TrialFiles = field(default_factory=TrialFiles)  # Where things go
     score: float | None = None  # Best value of the objective so far
     best_epoch: int | None = None  # Where that was
+    error: float | None = None  # Standard error of the score over pictures, once it is known
     waited: float = 0.0  # Seconds of pauses
 
     def improves(
@@ -146,6 +148,16 @@ class Ended:
     fatal: str = ""  # Why the whole search has to end, such as an unknown objective
 
 
+def _no_room(error: BaseException | None) -> bool:
+    "Whether an error, or what has led to it, is that of a full disk."
+    full = (errno.ENOSPC, errno.EDQUOT)
+    while error is not None:
+        if isinstance(error, OSError) and (error.errno in full or "No space left" in str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _failure(error: BaseException) -> dict[str, Any]:
     "What is noted of a trial that failed."
     text = "".join(traceback.format_exception(error)[-3:])
@@ -176,9 +188,12 @@ def attempted(
         facts = {"reason": fatal[:500]}
     except (Exception, SystemExit) as error:
         facts = _failure(error)
+        if _no_room(error):
+            event, fatal = "trial_interrupted", f"The disk is full: {facts.pop('reason')}"
+            facts = {"reason": fatal[:500]}
     facts["seconds"] = round(time.perf_counter() - began - link.waited, 3)
     if event == "trial_finished":
         facts["seconds"] = outcome.seconds
     if event != "trial_failed":
-        facts |= {"score": link.score, "best_epoch": link.best_epoch}
+        facts |= {"score": link.score, "best_epoch": link.best_epoch, "error": link.error}
     return Ended(event, facts, fatal)

@@ -41,15 +41,17 @@ class Best:
 # %% ../nbs/14d_results.ipynb #1cc2a05e
 def results_table(
     state: SearchState,  # What `search.snapshot()` gave
-) -> pd.DataFrame:  # A row a trial: trial, status, score, the point, epochs, seconds, reason
+) -> pd.DataFrame:  # A row a trial: trial, status, score, its standard error, the point, ...
     "The trials of a search as a table."
     rows = [
-        {"trial": trial.trial, "status": trial.status, "score": trial.score}
+        {name: getattr(trial, name) for name in ("trial", "status", "score")}
+        | {"standard_error": trial.error}
         | trial.point
-        | {"epochs": trial.epochs, "seconds": trial.seconds, "reason": trial.reason}
+        | {name: getattr(trial, name) for name in ("epochs", "seconds", "parameters", "reason")}
         for trial in state.trials.values()
     ]
-    columns = ["trial", "status", "score", *state.space, "epochs", "seconds", "reason"]
+    before, after = ("trial", "status", "score", "standard_error"), ("epochs", "seconds")
+    columns = [*before, *state.space, *after, "parameters", "reason"]
     return pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
 
 # %% ../nbs/14d_results.ipynb #d2862809

@@ -6,7 +6,6 @@
 __all__ = ['Search']
 
 # %% ../nbs/15_search.ipynb #cb4f6cb7
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -15,9 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
-
-from .as_code import code_of
 from .budget import Budget, as_budget
 from .commands import forget_fleeting, waiting
 from .core import SearchError, unknown
@@ -25,15 +21,15 @@ from .engine import begin, note
 from .hyperparameters import as_builder
 from .journal import Journal, read_journal
 from .launch import Job, launch, log_end, portable
-from .link import weights_file
-from .plan import Build, Plan, model_of, splits_of
+from .plan import Build, Plan
+from .planned import PlannedSearch
 
 # %% ../nbs/15_search.ipynb #6c93144c
 from .pruning import Pruning, as_pruning
 from .results import ending
 from .scores import direction_of
 from .space import Space
-from .state import SearchState, TrialState, replay
+from .state import SearchState, replay
 from imgrec.task import (
     Task,
     budget_there,
@@ -92,7 +88,7 @@ def _check_directory(search: "Search") -> None:
     _say(search, f"{search.directory} holds this search: {state!r}. {goes_on}.")
 
 # %% ../nbs/15_search.ipynb #b556eb6c
-class Search(SearchView):
+class Search(PlannedSearch):
     "A hyperparameter search over `space`, which `run` or `start` begins or continues."
 
     def __init__(
@@ -115,16 +111,14 @@ class Search(SearchView):
         keep: int = 3,  # Of how many of the best trials the weights stay
         progress: str = "auto",  # "auto" prints a line a trial, "none" is silent
     ) -> None:
-        super().__init__(directory or tempfile.mkdtemp(prefix="imgrec-search-"))
         build, varied = as_builder(build, space)
         way, most = direction_of(objective, direction), as_budget(budget)
         plan = Plan(build, splits_from(data), objective, way, epochs, fit_options)
         rule = as_pruning(pruning or ("halving" if strategy == "halving" else None))
-        folder, declared = self.directory, (varied, most)
-        self.task = Task(plan, varied, strategy, seed, most, folder, rule, keep, *declared)
+        folder = Path(directory or tempfile.mkdtemp(prefix="imgrec-search-"))
+        super().__init__(Task(plan, varied, strategy, seed, most, folder, rule, keep, varied, most))
         self.data, self.executor, self.workers, self.runner = data, executor, workers, run_trial
         self.if_exists, self.progress = if_exists, progress
-        self.process: subprocess.Popen | None = None  # That this object has started
         _check_search(self)
         _check_directory(self)
 
@@ -134,32 +128,6 @@ class Search(SearchView):
     ) -> SearchView:  # To look at it and to steer it
         "Find a search again; a `SearchError` where there is none."
         return attached(directory)
-
-    @property
-    def running(self) -> bool:
-        "Whether a process runs it now, or is about to."
-        begins = self.process is not None and self.process.poll() is None
-        return begins or super().running
-
-    @property
-    def space(self) -> Space:
-        "What is varied now."
-        return _as_it_stands(self).space
-
-    @property
-    def budget(self) -> Budget:
-        "What it may use now."
-        return _as_it_stands(self).budget
-
-    @property
-    def declared(self) -> Space:
-        "What is varied as the code has it, whatever was changed by hand."
-        return self.task.declared_space or self.task.space
-
-    @property
-    def plan(self) -> Plan:
-        "What all trials share."
-        return self.task.plan
 
     def start(self) -> "Search":
         "Begin or go on in processes of its own, and return at once; they outlive this one."
@@ -173,17 +141,6 @@ class Search(SearchView):
         "Change the space or the budget, here or where it runs; an error for what could not be run."
         if not _changed_here(self, name, value):
             super()._change(name, value)
-
-    def to_code(
-        self,
-        trial: int | None = None,  # Its number; None: the best
-    ) -> str:  # Python, with `catalog` to be there
-        "A trial as a short program that trains without the search."
-        return code_of(self.task.plan, _trial(self, trial))
-
-    def best_model(self) -> keras.Model:
-        "The best trial's model with its best weights."
-        return _best_model(self)
 
 # %% ../nbs/15_search.ipynb #728efa7c
 _EXECUTORS = ("processes", "inline")
@@ -203,18 +160,10 @@ def _check_search(search: Search) -> None:
         portable(search.data)
 
 # %% ../nbs/15_search.ipynb #e7f07d4d
-def _as_it_stands(search: Search) -> Task:
-    "The task with the space and the budget that it has where it runs, or where it ran last."
-    state = search.snapshot()
-    if (search.process is None and not search.running) or state.status == "empty":
-        return search.task
-    return replace(search.task, space=Space.from_dict(state.space), budget=as_budget(state.budget))
-
-
 def _changed_here(search: Search, name: str, value: Any) -> bool:
     "Change what is to be done, unless a process does it already; an error for what cannot be."
     changes = {name: value}
-    task = replace(_as_it_stands(search), **changes)
+    task = replace(search.current, **changes)
     check_task(task)
     if search.running:
         return False
@@ -248,7 +197,7 @@ def _start(search: Search) -> Search:
     if search.running:
         _say(search, f"{search.directory}: it runs already.")
         return search
-    search.task, search.process = _as_it_stands(search), None
+    search.task, search.process = search.current, None
     forget_fleeting(search.directory)
     workers, threads = fair_share(search.workers)
     search.process = launch(Job(search.task, search.data, search.runner, workers, threads))
@@ -262,7 +211,7 @@ def _nothing_left(search: Search, state: SearchState) -> bool:
     ends = [t for t in state.with_status("asked", "interrupted") if t.era == state.era]
     if not used or ends or any(waiting(search.directory)):
         return False
-    return not changes_since(_as_it_stands(search), state)
+    return not changes_since(search.current, state)
 
 
 def _run(search: Search) -> Search:
@@ -287,24 +236,3 @@ def _run(search: Search) -> Search:
         raise SearchError(said)
     _say(search, ending(state))
     return search
-
-# %% ../nbs/15_search.ipynb #58b2fbd2
-def _trial(search: Search, number: int | None) -> TrialState:
-    "A trial by its number, or the best one; a `SearchError` where there is none."
-    trials = search.snapshot().trials
-    wanted = search.best().trial if number is None else number
-    if wanted not in trials:
-        raise SearchError(f"There is no trial {number!r}. Expected one of 1 to {len(trials)}.")
-    return trials[wanted]
-
-
-def _best_model(search: Search) -> keras.Model:
-    "Build the best trial's model again and load its weights."
-    best = search.snapshot().trials[search.best().trial]
-    splits = splits_of(search.task.plan, best.point)
-    model = model_of(search.task.plan.build, splits.spec, best.point, best.seed)
-    path = weights_file(search.directory, best.trial, "best")
-    if not path.is_file():
-        raise SearchError(f"The weights of trial {best.trial} are gone: {path}.")
-    model.load_weights(path)
-    return model

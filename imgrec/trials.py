@@ -19,15 +19,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from .core import ModelError, RunError, atomic_path
+from .core import ModelError, OptionError, RunError
 from .data import Splits
 from .hyperparameters import HyperBuilder
 from .link import Link, Outcome, PrunedError, StoppedError, TrialFiles
+from .measures import measure_of, standard_error
 from .plan import Build, Plan, model_of, own_names, splits_of
 from .runs import Run
 from .space import arguments_of
 from .state import TrialState
 from .train import fit
+from .votes import Votes, save_predictions, votes_problem
 
 # %% ../nbs/14c_trials.ipynb #426bb6c9
 def save_weights(
@@ -149,7 +151,8 @@ def fit_point(
     chosen = arguments_of(point, own_names(plan.build)).fit
     options |= {name: value for name, value in chosen.items() if name != "epochs"}
     how: dict[str, Any] = {"callbacks": callbacks, "seed": seed, "progress": progress}
-    return fit(model, splits, epochs=epochs, directory=directory, **how, **options)
+    options |= {} if directory is None else {"directory": directory}
+    return fit(model, splits, epochs=epochs, **how, **options)
 
 # %% ../nbs/14c_trials.ipynb #95670872
 def _model(plan: Plan, trial: TrialState, splits: Splits, files: TrialFiles) -> keras.Model:
@@ -197,8 +200,12 @@ def _note_answers(watch: Watch, model: keras.Model, splits: Splits) -> None:
     elif files.best is not None:  # the best epoch was in an earlier process
         model.load_weights(files.best)
     true, probabilities = _answers(model, splits)
-    with atomic_path(files.predictions) as temporary:
-        np.savez(temporary, true=true, probabilities=probabilities)
+    if votes_problem(true, probabilities):  # no probabilities: nothing can be compared
+        return
+    save_predictions(files.predictions, true, probabilities)
+    with contextlib.suppress(OptionError):  # an objective of one's own
+        votes = Votes(true, probabilities[None], np.arange(len(true)))
+        watch.link.error = standard_error(measure_of(watch.link.objective), votes, count=200)
 
 # %% ../nbs/14c_trials.ipynb #39294c42
 def _train(plan: Plan, trial: TrialState, link: Link) -> tuple[bool, int]:

@@ -31,6 +31,7 @@ from .pruning import verdict
 from .results import trial_line
 from .state import SearchState, TrialState
 from .task import asked_fields, restored_proposer
+from .votes import predictions_file
 
 # %% ../nbs/14h_turns.ipynb #d832621f
 def hear_epoch(
@@ -202,7 +203,7 @@ def started(
         weights_file(directory, number, "last") if hyperband else None,
         weights_file(directory, trial.parent, "last") if trial.parent else None,
         running if long or running.exists() else None,
-        directory / "predictions" / f"{number}.npz",
+        predictions_file(directory, number),
     )
 
 # %% ../nbs/14h_turns.ipynb #6fb7af2f

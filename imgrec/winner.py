@@ -67,7 +67,7 @@ def steps_kept(
     return max(int(epochs * before / after + 0.5), 1)
 
 # %% ../nbs/14u_winner.ipynb #d9028536
-def _without_validation(plan: Plan, directory: Path | None) -> Callable[[], Mapping[str, Any]]:
+def _without_validation(plan: Plan) -> Callable[[], Mapping[str, Any]]:
     "The options of `fit` of a plan, less those that need a validation part."
 
     def options() -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _without_validation(plan: Plan, directory: Path | None) -> Callable[[], Mapp
             if not str(getattr(each, "monitor", "")).startswith("val_")
         ]
         given |= {"callbacks": blind, "early_stopping": None, "monitor": "loss"}
-        return given | {"checkpoint": "last", "directory": directory}
+        return given | {"checkpoint": "last"}
 
     return options
 
@@ -94,8 +94,9 @@ def _train_again(
     epochs = steps_kept(trial.best_epoch or 1, before.steps_per_epoch, splits.steps_per_epoch)
     point = {name: value for name, value in trial.point.items() if name != "early_stopping"}
     model = model_of(plan.build, splits.spec, point, seed)
-    blind = replace(plan, fit_options=_without_validation(plan, directory))
-    return fit_point(blind, point, model, splits, epochs, seed, progress=progress)
+    blind = replace(plan, fit_options=_without_validation(plan))
+    how: dict[str, Any] = {"progress": progress, "directory": directory}
+    return fit_point(blind, point, model, splits, epochs, seed, **how)
 
 # %% ../nbs/14u_winner.ipynb #dbc2ef63
 def _chosen(state: SearchState, trial: int | None) -> TrialState:

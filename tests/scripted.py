@@ -93,7 +93,7 @@ def live(task, workers, patience=900.0):
             reason = run_crew(engine, Crew(Shared(*facts), workers, patience))
         else:
             reason = run_here(engine, pretend)
-        note(engine, "search_stopped", reason=reason)
+        note(engine, "search_stopped", {"reason": reason})
 
 
 def die_writing(chance):

@@ -291,10 +291,10 @@ def test_each_trial_has_one_end_and_the_best_is_the_best(events):
     ended = {e["trial"] for e in events if e["event"] in ("trial_finished", "trial_failed")}
     ended |= {e["trial"] for e in events if e["event"] == "trial_pruned"}
     assert {t.trial for t in state.with_status("finished", "failed", "pruned")} == ended
-    finished = [t.score for t in state.with_status("finished")]
-    assert (state.best.score if state.best else None) == max(finished, default=None)
+    scores = [t.score for t in state.scored]
+    assert (state.best.score if state.best else None) == max(scores, default=None)
     other = replace(state, settings=SETTINGS | {"direction": "min"})
-    assert (other.best.score if other.best else None) == min(finished, default=None)
+    assert (other.best.score if other.best else None) == min(scores, default=None)
 
 
 @settings(deadline=None)

@@ -10,8 +10,7 @@ from drawn import cut_off, own_axes, texts_of
 
 from imgrec.core import OptionError, SearchError
 from imgrec.measures import per_picture
-from imgrec.results import results_table
-from imgrec.standing import luck_of_the_best, scored_table, simplest_of, standing
+from imgrec.standing import luck_of_the_best, simplest_of, standing
 from imgrec.standing_plots import plot_standing
 from imgrec.state import SearchState, TrialState, replay
 from imgrec.votes import Votes, predictions_file, save_predictions
@@ -157,16 +156,14 @@ def test_a_search_without_a_finished_trial_says_why(tmp_path):
         standing(SearchState(settings=SETTINGS, trials={1: lost}), tmp_path)
     with pytest.raises(SearchError, match="No trial has finished"):
         standing(SearchState(settings=SETTINGS), tmp_path)
-    assert scored_table(SearchState(settings=SETTINGS), tmp_path).empty
 
 
 def test_a_torn_file_is_named_and_deleting_it_helps(tmp_path):
     state = search_of(tmp_path, [0.9, 0.8, 0.8])
     torn = predictions_file(tmp_path, 2)
     torn.write_bytes(torn.read_bytes()[:77])
-    for asked in (standing, scored_table):
-        with pytest.raises(SearchError, match=r"2\.npz cannot be used"):
-            asked(state, tmp_path)
+    with pytest.raises(SearchError, match=r"2\.npz cannot be used"):
+        standing(state, tmp_path)
     torn.unlink()
     assert standing(state, tmp_path).left_out == (2,)
 
@@ -187,30 +184,16 @@ def test_trials_judged_by_other_pictures_cannot_be_compared(change, tmp_path):
         standing(state, tmp_path)
 
 
-def test_an_objective_of_ones_own_is_told_and_its_table_has_no_errors(tmp_path):
+def test_an_objective_of_ones_own_is_told(tmp_path):
     state = search_of(tmp_path, [0.9, 0.8])
     state.settings = {"objective": "val_cost", "direction": "min"}
     with pytest.raises(OptionError, match="val_cost"):
         standing(state, tmp_path)
-    assert scored_table(state, tmp_path)["standard_error"].isna().all()
     with pytest.raises(OptionError, match="count"):
         standing(state, tmp_path, count=3)
 
 
 # ---- the table, and which to take
-
-
-def test_the_table_of_results_gets_what_is_known(tmp_path):
-    state = search_of(tmp_path, [0.8, 0.7, 0.9])
-    predictions_file(tmp_path, 2).unlink()
-    state.trials[4] = TrialState(4, {"width": 4}, 1, 2, status="failed", reason="ValueError: no")
-    table, plain = scored_table(state, tmp_path), results_table(state)
-    assert table[list(plain)].equals(plain), "all else is as it was"
-    errors = table["standard_error"]
-    assert errors.isna().tolist() == [False, True, False, True]
-    share = table["score"][0]
-    assert errors[0] == pytest.approx(math.sqrt(share * (1 - share) / 299), rel=1e-6)
-    assert table["parameters"].isna().all()
 
 
 class Counted:
@@ -231,7 +214,6 @@ def test_the_smallest_of_the_ties_is_suggested_with_its_price(tmp_path):
     assert (found.suggestion, found.why) == (2, "parameters") and 4 not in found.ties
     assert found.best == 2 or "900 parameters instead of" in repr(found)
     assert standing(state, tmp_path, prefer="fastest").suggestion == 1
-    assert scored_table(state, tmp_path)["parameters"].tolist() == [5000, 900, 7000, 10]
     with pytest.raises(OptionError, match="smallest"):
         standing(state, tmp_path, prefer="smallest")
     state.trials[3] = Counted(state.trials[3], None)
