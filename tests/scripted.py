@@ -30,12 +30,12 @@ from imgrec.engine import begin, note
 from imgrec.link import Outcome
 from imgrec.plan import Plan
 from imgrec.pruning import Pruning
+from imgrec.record import Follower
 from imgrec.search import Search
 from imgrec.space import Bool, Choice, Float, Int, Space
 from imgrec.state import replay
 from imgrec.task import Task
 from imgrec.turns import run_here
-from imgrec.view import Follower
 from imgrec.workers import Shared
 
 import_module("keras_tuner")  # once, and not in every life

@@ -142,12 +142,12 @@ def test_trials_without_predictions_are_left_out_by_name(tmp_path):
         standing(state, tmp_path)
 
 
-def test_pruned_and_failed_trials_take_no_part(tmp_path):
+def test_who_was_given_up_takes_part_and_who_has_failed_does_not(tmp_path):
     state = search_of(tmp_path, [0.8, 0.8, 0.9])
     state.trials[3] = replace(state.trials[3], status="pruned")
     state.trials[4] = TrialState(4, {"width": 4}, 1, 2, status="failed", reason="ValueError: no")
     found = standing(state, tmp_path)
-    assert sorted(found.table["trial"]) == [1, 2] and found.left_out == ()
+    assert sorted(found.table["trial"]) == [1, 2, 3] and found.left_out == ()
 
 
 def test_a_search_without_a_finished_trial_says_why(tmp_path):

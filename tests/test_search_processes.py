@@ -1,0 +1,156 @@
+"""Real trainings in processes of their own, which are killed, held back and found again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from imgrec.data import load
+from imgrec.datasets import digits
+from imgrec.journal import read_journal
+from imgrec.search import Search
+from imgrec.space import Choice, Float, Space
+from imgrec.state import replay
+from imgrec.view import attached
+
+SPACE = Space(width=Choice(2, 4), learning_rate=Float(1e-3, 1e-1, log=True), depth=1)
+
+
+@pytest.fixture(scope="module")
+def few():
+    return load(digits().sample(per_class=6).split(valid=0.3, test=0.2), image_size=8)
+
+
+def a_search(few, directory, strategy="random", **options):
+    how = {"budget": 4, "epochs": 4, "progress": "none"} | options
+    return Search(SPACE, "small_cnn", few, strategy, directory=directory, **how)
+
+
+def until(condition, seconds=240):
+    "Wait for what other processes do."
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+    return found
+
+
+def events(directory):
+    "What a journal holds by now."
+    path = directory / "journal.log"
+    return read_journal(path).events if path.exists() else []
+
+
+def epochs(directory):
+    return sum(event["event"] == "epoch_ended" for event in events(directory))
+
+
+def table_of(search):
+    rows = search.results().drop(columns=["seconds"])
+    return json.loads(rows.to_json())
+
+
+@pytest.mark.parametrize("strategy", ["random", "grid", "bayesian", "hyperband", "halving"])
+def test_real_trainings_killed_three_times_come_to_the_same_table(few, tmp_path, strategy):
+    whole = a_search(few, tmp_path / "whole", strategy, executor="inline", workers=1).run()
+    broken = tmp_path / "broken"
+    for victim in ("engine", "worker", "both"):
+        search = a_search(few, broken, strategy, workers=1, if_exists="continue")
+        before = epochs(broken)
+        search.start()
+        until(lambda: epochs(broken) > before or search.process.poll() is not None)  # noqa: B023
+        if search.process.poll() is not None:  # it has come to its end
+            break
+        engine = psutil.Process(search.process.pid)
+        crew = engine.children()
+        assert crew, "somebody trains"
+        if victim in ("worker", "both"):
+            os.kill(crew[-1].pid, signal.SIGKILL)
+        if victim == "worker":
+            search.wait()
+            break
+        engine.kill()
+        search.process.wait()
+        until(lambda: not any(alive(each) for each in crew), 20)  # noqa: B023
+    last = a_search(few, broken, strategy, workers=1).run()
+    state = replay(events(broken))
+    assert not state.with_status("running", "asked", "interrupted")
+    starts = [trial.starts for trial in state.trials.values()]
+    assert max(starts) >= 2, "a trial was cut off and came back"
+    assert table_of(last)["trial"] == table_of(whole)["trial"]
+    points = [trial.point for trial in state.trials.values()]
+    assert points == [trial.point for trial in whole.snapshot().trials.values()]
+    scores = [trial.score for trial in whole.snapshot().trials.values()]
+    assert [trial.score for trial in state.trials.values()] == pytest.approx(scores, abs=0.06)
+
+
+def alive(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+STARTS = """
+import sys
+import imgrec
+from imgrec.data import load
+from imgrec.datasets import digits
+from imgrec.search import Search
+from imgrec.space import Choice, Float, Space
+
+few = load(digits().sample(per_class=6).split(valid=0.3, test=0.2), image_size=8)
+space = Space(width=Choice(2, 4), learning_rate=Float(1e-3, 1e-1, log=True), depth=1)
+Search(space, "small_cnn", few, budget=500, epochs=4, workers=1, directory=sys.argv[1]).start()
+"""
+
+
+def test_a_search_outlives_who_has_started_it_and_is_steered_by_others(tmp_path):
+    place = tmp_path / "s"
+    command = [sys.executable, "-c", STARTS, str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    until(lambda: epochs(place) >= 2)
+    view = attached(place)
+    assert view.running, "its starter has gone"
+    view.pause()
+    until(lambda: view.snapshot().paused)
+    time.sleep(0.5)
+    count = epochs(place)
+    time.sleep(1.5)
+    assert epochs(place) == count, "nothing is trained in a pause"
+    trial = view.snapshot().with_status("running")[0].trial
+    view.enqueue({"width": 4, "learning_rate": 0.02})
+    view.unpause()
+    until(lambda: epochs(place) > count)
+    running = view.snapshot().with_status("running")
+    if [each.trial for each in running] == [trial]:
+        view.skip(trial)
+    until(lambda: any(t.by == "hand" for t in view.snapshot().trials.values()))
+    view.stop()
+    assert view.wait(timeout=60)
+    state = view.snapshot()
+    assert (state.status, state.reason) == ("stopped", "stopped")
+    hand = [each.point for each in state.trials.values() if each.by == "hand"]
+    assert hand == [{"width": 4, "learning_rate": 0.02, "depth": 1}]
+    assert not list((place / "commands").glob("*.json")), "all commands were taken"
+
+
+def test_two_starts_are_one_search_and_a_broken_one_says_why(few, tmp_path, capsys):
+    def breaks(spec, width, learning_rate, depth):
+        raise OSError("the builder's file is gone")
+
+    search = Search(SPACE, breaks, few, directory=tmp_path, budget=2, epochs=1, workers=1)
+    search.start()
+    search.start()
+    assert "it runs already" in capsys.readouterr().out
+    search.run()
+    assert "None of 2 trials has worked" in capsys.readouterr().out
+    assert search.results()["reason"].str.contains("builder's file is gone").all()
+    log = (tmp_path / "engine.log").read_text()
+    assert "The search has ended: done." in log
