@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Known', 'known_before', 'Surrogate', 'random_beginning', 'surrogate_of', 'random_points']
 
-# %% ../nbs/16c_known.ipynb #59351abf
+# %% ../nbs/16c_known.ipynb #e9533956
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from .space import Space
 from .state import SearchState, TrialState, replay
 from .task import replayed_proposer
 
-# %% ../nbs/16c_known.ipynb #6bbb3605
+# %% ../nbs/16c_known.ipynb #b9000b6e
 @dataclass(frozen=True)
 class Known:
     "A search at the moment when it asked for a trial."
@@ -57,7 +57,7 @@ def known_before(
     asked = replay(events[: places[trial] + 1]).trials[trial]
     return Known(asked, replay(before), before, replay(events))
 
-# %% ../nbs/16c_known.ipynb #c6c16ee2
+# %% ../nbs/16c_known.ipynb #18cfaabb
 @dataclass(frozen=True)
 class Surrogate:
     "What a Bayesian oracle believed at one moment."
@@ -84,7 +84,7 @@ class Surrogate:
         "What the model expects of points."
         return _expected(self, points)
 
-# %% ../nbs/16c_known.ipynb #0ac17294
+# %% ../nbs/16c_known.ipynb #3cbf5f46
 def _places(space: Space, scales: list[Any], points: Sequence[Mapping[str, Any]]) -> np.ndarray:
     "Points of a space as rows of the unit cube."
     rows = []
@@ -113,7 +113,7 @@ def _expected(surrogate: Surrogate, points: Sequence[Mapping[str, Any]]) -> pd.D
     columns = {"mean": mean, "deviation": deviation, "low": mean - reach, "high": mean + reach}
     return pd.DataFrame(columns | {"hope": sign * hope, "gain": gain})
 
-# %% ../nbs/16c_known.ipynb #6614462b
+# %% ../nbs/16c_known.ipynb #249cae3a
 def _model(
     at: np.ndarray, scores: np.ndarray, tried: np.ndarray, seed: int
 ) -> GaussianProcessRegressor:
@@ -158,7 +158,7 @@ def surrogate_of(
     wanted = _point_at(space, scales, suggest(at, scores[kept], seed, tried))
     return Surrogate(space, scales, model, sign, seen, sign * scores[kept], wanted)
 
-# %% ../nbs/16c_known.ipynb #2f4fc6fc
+# %% ../nbs/16c_known.ipynb #21045148
 def random_points(
     surrogate: Surrogate,  # Any
     count: int = 1000,  # How many

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Guess', 'Reason', 'why', 'along']
 
-# %% ../nbs/17c_why.ipynb #460cb787
+# %% ../nbs/17c_why.ipynb #76c5e88f
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +28,7 @@ from imgrec.known import (
 from .space import Float, Int, Space, used_names
 from .state import TrialState
 
-# %% ../nbs/17c_why.ipynb #c4507ca1
+# %% ../nbs/17c_why.ipynb #7fe36e9c
 @dataclass(frozen=True)
 class Guess:
     "What a Gaussian process expected of a point, in the unit of the objective."
@@ -72,7 +72,7 @@ class Reason:
     def __repr__(self) -> str:
         return _told(self)
 
-# %% ../nbs/17c_why.ipynb #02953a19
+# %% ../nbs/17c_why.ipynb #67f674a3
 def _below(reason: Reason) -> float | None:
     "Where a score lies in what was expected."
     guess, score = reason.guess, reason.after.score
@@ -128,7 +128,7 @@ def _told(reason: Reason) -> str:
     lines += _expectation(reason, reason.guess) if reason.guess is not None else []
     return "\n".join([*lines, f"  it has reached: {_outcome(reason)}"])
 
-# %% ../nbs/17c_why.ipynb #6f1470dc
+# %% ../nbs/17c_why.ipynb #0f5ec8b9
 _RANDOM = 1000  # Points to compare with
 
 
@@ -171,7 +171,7 @@ def _by_model(known: Known, surrogate: Surrogate) -> tuple[str, str]:
     now = "asked again, the oracle of today answers another point"
     return "process", f"by {scores}; {now}, and the numbers below are its own"
 
-# %% ../nbs/17c_why.ipynb #f6bc0b15
+# %% ../nbs/17c_why.ipynb #e9cb47fb
 def _promoted(known: Known) -> tuple[str, str]:
     "How Hyperband came to a trial."
     asked, state = known.asked, known.state
@@ -217,7 +217,7 @@ _WAYS: dict[str, Callable[[Known], tuple[str, str]]] = {
     "hyperband": _promoted,
 }
 
-# %% ../nbs/17c_why.ipynb #b36d13ed
+# %% ../nbs/17c_why.ipynb #150edd7f
 def _numbers(known: Known, *statuses: str) -> tuple[int, ...]:
     "Numbers of the trials that had one of these statuses."
     return tuple(trial.trial for trial in known.state.with_status(*statuses))
@@ -248,7 +248,7 @@ def why(
     facts |= {"objective": about["objective"], "direction": about["direction"]}
     return Reason(trial, asked.point, about["strategy"], how=how, because=because, **facts)
 
-# %% ../nbs/17c_why.ipynb #fbd81b7d
+# %% ../nbs/17c_why.ipynb #e5a2855f
 _STEPS = 60  # Values of a range
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['plot_why', 'plot_why_along']
 
-# %% ../nbs/17e_why_plots.ipynb #ea84ccbf
+# %% ../nbs/17e_why_plots.ipynb #508f5e1e
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from .core import SearchError
 from .course_plots import letters_up, titled
 from .why import Reason, along
 
-# %% ../nbs/17e_why_plots.ipynb #7ccd0682
+# %% ../nbs/17e_why_plots.ipynb #e25a5d3d
 def _require_model(reason: Reason) -> None:
     "A `SearchError` for a reason that has no model."
     if reason.table is None:
@@ -67,13 +67,14 @@ def plot_why(
     titled(ax, f"trial {reason.trial}, {rank}, after {reason.known} scores")
     return ax
 
-# %% ../nbs/17e_why_plots.ipynb #e3c1c1a0
+# %% ../nbs/17e_why_plots.ipynb #d7392058
 def _places_of(ax: Axes, table: Any) -> Any:
     "Where the values of a table lie on the x axis, which gets its scale and labels."
     if table["scale"].iloc[0] != "list":
         ax.set_xscale(table["scale"].iloc[0])
         return table["value"].to_numpy(float)
     words = [plain_text(value, 12) for value in table["value"]]
+    ax.set_xlim(-0.5, len(words) - 0.5)
     step = -(-len(words) // 10)
     ax.set_xticks(range(0, len(words), step), words[::step])
     if sum(map(len, words[::step])) * 0.085 > inches(ax)[0]:
@@ -109,7 +110,7 @@ def plot_why_along(
     listed = table["scale"].iloc[0] == "list"
     for point, score in zip(seen.points, seen.scores, strict=True) if seen else ():
         if name in point:
-            place = at.get(repr(point[name])) if listed else point[name]
+            place = at.get(repr(point[name]), np.nan) if listed else point[name]
             ax.plot(place, score, ".", color="0.5", markersize=6, zorder=1)
     ax.plot([], [], ".", color="0.5", label="known trials")
     mine = int(table["chosen"].to_numpy().argmax())
