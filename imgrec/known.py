@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Known', 'known_before', 'Surrogate', 'random_beginning', 'surrogate_of', 'random_points']
 
-# %% ../nbs/16c_known.ipynb #e9533956
+# %% ../nbs/16c_known.ipynb #e53f7167
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from .space import Space
 from .state import SearchState, TrialState, replay
 from .task import replayed_proposer
 
-# %% ../nbs/16c_known.ipynb #b9000b6e
+# %% ../nbs/16c_known.ipynb #10c8af49
 @dataclass(frozen=True)
 class Known:
     "A search at the moment when it asked for a trial."
@@ -57,7 +57,7 @@ def known_before(
     asked = replay(events[: places[trial] + 1]).trials[trial]
     return Known(asked, replay(before), before, replay(events))
 
-# %% ../nbs/16c_known.ipynb #18cfaabb
+# %% ../nbs/16c_known.ipynb #f92e0a54
 @dataclass(frozen=True)
 class Surrogate:
     "What a Bayesian oracle believed at one moment."
@@ -84,7 +84,7 @@ class Surrogate:
         "What the model expects of points."
         return _expected(self, points)
 
-# %% ../nbs/16c_known.ipynb #3cbf5f46
+# %% ../nbs/16c_known.ipynb #bf84f9a2
 def _places(space: Space, scales: list[Any], points: Sequence[Mapping[str, Any]]) -> np.ndarray:
     "Points of a space as rows of the unit cube."
     rows = []
@@ -113,7 +113,7 @@ def _expected(surrogate: Surrogate, points: Sequence[Mapping[str, Any]]) -> pd.D
     columns = {"mean": mean, "deviation": deviation, "low": mean - reach, "high": mean + reach}
     return pd.DataFrame(columns | {"hope": sign * hope, "gain": gain})
 
-# %% ../nbs/16c_known.ipynb #249cae3a
+# %% ../nbs/16c_known.ipynb #ef8bf7af
 def _model(
     at: np.ndarray, scores: np.ndarray, tried: np.ndarray, seed: int
 ) -> GaussianProcessRegressor:
@@ -133,7 +133,7 @@ def random_beginning(
     "How many scores a Bayesian oracle wants before it chooses by what it knows."
     return max(3 * len(space.searched), 3)
 
-
+# %% ../nbs/16c_known.ipynb #39516eb7
 def surrogate_of(
     known: Known,  # A Bayesian search, before it answers
 ) -> Surrogate | None:  # None while it begins at random
@@ -158,7 +158,7 @@ def surrogate_of(
     wanted = _point_at(space, scales, suggest(at, scores[kept], seed, tried))
     return Surrogate(space, scales, model, sign, seen, sign * scores[kept], wanted)
 
-# %% ../nbs/16c_known.ipynb #21045148
+# %% ../nbs/16c_known.ipynb #55be7670
 def random_points(
     surrogate: Surrogate,  # Any
     count: int = 1000,  # How many

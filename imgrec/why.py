@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Guess', 'Reason', 'why', 'along']
 
-# %% ../nbs/17c_why.ipynb #76c5e88f
+# %% ../nbs/17c_why.ipynb #a1a30808
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +28,7 @@ from imgrec.known import (
 from .space import Float, Int, Space, used_names
 from .state import TrialState
 
-# %% ../nbs/17c_why.ipynb #7fe36e9c
+# %% ../nbs/17c_why.ipynb #b51c3d2c
 @dataclass(frozen=True)
 class Guess:
     "What a Gaussian process expected of a point, in the unit of the objective."
@@ -72,7 +72,7 @@ class Reason:
     def __repr__(self) -> str:
         return _told(self)
 
-# %% ../nbs/17c_why.ipynb #67f674a3
+# %% ../nbs/17c_why.ipynb #44e88f21
 def _below(reason: Reason) -> float | None:
     "Where a score lies in what was expected."
     guess, score = reason.guess, reason.after.score
@@ -99,7 +99,7 @@ def _expectation(reason: Reason, guess: Guess) -> list[str]:
         f"  expected gain over the best known: {guess.gain:.2g}",
     ]
 
-
+# %% ../nbs/17c_why.ipynb #92950b69
 def _outcome(reason: Reason) -> str:
     "What came of it, in a line."
     after, guess, below = reason.after, reason.guess, reason.below
@@ -128,7 +128,7 @@ def _told(reason: Reason) -> str:
     lines += _expectation(reason, reason.guess) if reason.guess is not None else []
     return "\n".join([*lines, f"  it has reached: {_outcome(reason)}"])
 
-# %% ../nbs/17c_why.ipynb #0f5ec8b9
+# %% ../nbs/17c_why.ipynb #e556ed1c
 _RANDOM = 1000  # Points to compare with
 
 
@@ -157,7 +157,7 @@ def _guess(table: pd.DataFrame) -> Guess:
     rank = 1 + int(((drawn["rank"] < row["rank"]) & ~near).sum())
     return Guess(**numbers, rank=rank, among=len(drawn), alike=float(near.mean()))
 
-
+# %% ../nbs/17c_why.ipynb #b28af041
 def _by_model(known: Known, surrogate: Surrogate) -> tuple[str, str]:
     "How a Bayesian oracle came to a point when it had left its beginning behind."
     wanted = surrogate.places([surrogate.wanted])
@@ -171,7 +171,7 @@ def _by_model(known: Known, surrogate: Surrogate) -> tuple[str, str]:
     now = "asked again, the oracle of today answers another point"
     return "process", f"by {scores}; {now}, and the numbers below are its own"
 
-# %% ../nbs/17c_why.ipynb #e9cb47fb
+# %% ../nbs/17c_why.ipynb #dd1f4aad
 def _promoted(known: Known) -> tuple[str, str]:
     "How Hyperband came to a trial."
     asked, state = known.asked, known.state
@@ -188,7 +188,7 @@ def _promoted(known: Known) -> tuple[str, str]:
         f"{name} {parent.score:.4g} after epoch {parent.epochs}"
     )
 
-
+# %% ../nbs/17c_why.ipynb #ffd1a913
 def _drawn(known: Known) -> tuple[str, str]:
     "How an oracle came to a point that asks no model."
     strategy = known.state.settings["strategy"]
@@ -211,13 +211,13 @@ def _scores(known: Known) -> int:
     "How many scores there were."
     return len(scored_trials(known.state))
 
-
+# %% ../nbs/17c_why.ipynb #fd2bb7ac
 _WAYS: dict[str, Callable[[Known], tuple[str, str]]] = {
     "bayesian": _beginning,
     "hyperband": _promoted,
 }
 
-# %% ../nbs/17c_why.ipynb #150edd7f
+# %% ../nbs/17c_why.ipynb #346abd8e
 def _numbers(known: Known, *statuses: str) -> tuple[int, ...]:
     "Numbers of the trials that had one of these statuses."
     return tuple(trial.trial for trial in known.state.with_status(*statuses))
@@ -248,7 +248,7 @@ def why(
     facts |= {"objective": about["objective"], "direction": about["direction"]}
     return Reason(trial, asked.point, about["strategy"], how=how, because=because, **facts)
 
-# %% ../nbs/17c_why.ipynb #e5a2855f
+# %% ../nbs/17c_why.ipynb #a0d3e3be
 _STEPS = 60  # Values of a range
 
 
@@ -272,7 +272,7 @@ def _with_value(space: Space, point: dict[str, Any], name: str, value: Any) -> d
     used = used_names(space, values)
     return {each: values[each] for each in space.entries if each in used}
 
-
+# %% ../nbs/17c_why.ipynb #49335a7c
 def along(
     reason: Reason,  # Of a trial that a Gaussian process has chosen
     name: str,  # Of a hyperparameter that the trial uses

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['plot_why', 'plot_why_along']
 
-# %% ../nbs/17e_why_plots.ipynb #508f5e1e
+# %% ../nbs/17e_why_plots.ipynb #baf41541
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from .core import SearchError
 from .course_plots import letters_up, titled
 from .why import Reason, along
 
-# %% ../nbs/17e_why_plots.ipynb #e25a5d3d
+# %% ../nbs/17e_why_plots.ipynb #d3eb9ad9
 def _require_model(reason: Reason) -> None:
     "A `SearchError` for a reason that has no model."
     if reason.table is None:
@@ -27,13 +27,29 @@ def _require_model(reason: Reason) -> None:
         )
 
 
+_LOOKS: dict[str, dict[str, Any]] = {
+    "random": {"marker": ".", "color": "0.7", "markersize": 3, "label": "random points"},
+    "best known": {"marker": "s", "color": COLOURS[0], "markersize": 7},
+    "chosen": {"marker": "*", "color": COLOURS[1], "markersize": 14},
+}
+
+
+def _draw_line(ax: Axes, table: Any) -> None:
+    "Where points promise as much as the chosen one."
+    mine, low, high = table[table["what"] == "chosen"].iloc[0], *ax.get_ylim()
+    slope = (mine["hope"] - mine["mean"]) / max(mine["deviation"], 1e-12)
+    edge, across = np.array([max(low, 0.0), high]), ax.get_xlim()
+    ax.plot(mine["hope"] - slope * edge, edge, "--", color="0.3", lw=1, label="promise as much")
+    ax.set(xlim=across, ylim=edge)
+
+
 def _legend_below(ax: Axes) -> None:
     "What signs mean, below the axes."
     columns = max(int(inches(ax)[0] / 1.5), 1)
     where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.6 / inches(ax)[1])}
     ax.legend(fontsize=8, frameon=False, ncols=columns, columnspacing=1.0, **where)
 
-
+# %% ../nbs/17e_why_plots.ipynb #621645e4
 def plot_why(
     reason: Reason,  # Of a trial that a Gaussian process has chosen
     ax: Axes | None = None,  # Where to draw; a new figure if None
@@ -42,21 +58,12 @@ def plot_why(
     _require_model(reason)
     table: Any = reason.table
     ax = new_axes(ax, 5.2, 3.4)
-    looks: dict[str, dict[str, Any]] = {
-        "random": {"marker": ".", "color": "0.7", "markersize": 3, "label": "random points"},
-        "best known": {"marker": "s", "color": COLOURS[0], "markersize": 7},
-        "chosen": {"marker": "*", "color": COLOURS[1], "markersize": 14},
-    }
-    for what, look in looks.items():
+    for what, look in _LOOKS.items():
         part = table[table["what"] == what]
         style = {"linestyle": "", "label": what, **look}
         ax.plot(part["mean"], part["deviation"], **style)
     ax.margins(0.08)
-    mine, low, high = table[table["what"] == "chosen"].iloc[0], *ax.get_ylim()
-    slope = (mine["hope"] - mine["mean"]) / max(mine["deviation"], 1e-12)
-    edge, across = np.array([max(low, 0.0), high]), ax.get_xlim()
-    ax.plot(mine["hope"] - slope * edge, edge, "--", color="0.3", lw=1, label="promise as much")
-    ax.set(xlim=across, ylim=edge)
+    _draw_line(ax, table)
     ax.set_xlabel(f"expected {plain_text(reason.objective)}", fontsize=9)
     ax.set_ylabel("deviation", fontsize=9)
     ax.xaxis.set_major_locator(MaxNLocator(5))
@@ -67,7 +74,7 @@ def plot_why(
     titled(ax, f"trial {reason.trial}, {rank}, after {reason.known} scores")
     return ax
 
-# %% ../nbs/17e_why_plots.ipynb #d7392058
+# %% ../nbs/17e_why_plots.ipynb #e1b5b09f
 def _places_of(ax: Axes, table: Any) -> Any:
     "Where the values of a table lie on the x axis, which gets its scale and labels."
     if table["scale"].iloc[0] != "list":
@@ -82,6 +89,17 @@ def _places_of(ax: Axes, table: Any) -> Any:
             label.set(rotation=30, ha="right", rotation_mode="anchor")
     return np.arange(len(words))
 
+# %% ../nbs/17e_why_plots.ipynb #e4c74f3f
+def _draw_seen(ax: Axes, table: Any, x: Any, seen: list[tuple[Any, float]]) -> None:
+    "The trials that were known: a value, or None, and a score each."
+    at = dict(zip(map(repr, table["value"]), x, strict=True))
+    listed = table["scale"].iloc[0] == "list"
+    known = [
+        (at.get(repr(v), np.nan) if listed else v, score) for v, score in seen if v is not None
+    ]
+    points = np.array(known, float).reshape(-1, 2)
+    ax.plot(*points.T, ".", color="0.5", markersize=6, zorder=1, label="known trials")
+
 
 def _draw_band(ax: Axes, table: Any, x: Any) -> None:
     "Expectation and range along a scale, or for each value of a list."
@@ -94,7 +112,7 @@ def _draw_band(ax: Axes, table: Any, x: Any) -> None:
     ax.plot(x, mean, color=COLOURS[0], label="expected")
     ax.fill_between(x, table["low"], table["high"], color=COLOURS[0], alpha=0.15, lw=0)
 
-
+# %% ../nbs/17e_why_plots.ipynb #bebc8ff3
 def plot_why_along(
     reason: Reason,  # Of a trial that a Gaussian process has chosen
     name: str,  # Of a hyperparameter that the trial uses
@@ -106,13 +124,10 @@ def plot_why_along(
     ax = new_axes(ax, 5.2, 3.2)
     x = _places_of(ax, table)
     _draw_band(ax, table, x)
-    at = dict(zip(map(repr, table["value"]), x, strict=True))
-    listed = table["scale"].iloc[0] == "list"
-    for point, score in zip(seen.points, seen.scores, strict=True) if seen else ():
-        if name in point:
-            place = at.get(repr(point[name]), np.nan) if listed else point[name]
-            ax.plot(place, score, ".", color="0.5", markersize=6, zorder=1)
-    ax.plot([], [], ".", color="0.5", label="known trials")
+    if seen is not None:
+        _draw_seen(
+            ax, table, x, [(p.get(name), s) for p, s in zip(seen.points, seen.scores, strict=True)]
+        )
     mine = int(table["chosen"].to_numpy().argmax())
     star: dict[str, Any] = {"color": COLOURS[1], "markersize": 13, "linestyle": ""}
     ax.plot(x[mine], table["mean"][mine], marker="*", label="chosen", zorder=4, **star)
