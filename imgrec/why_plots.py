@@ -91,12 +91,10 @@ def _places_of(ax: Axes, table: Any) -> Any:
 
 # %% ../nbs/17e_why_plots.ipynb #e4c74f3f
 def _draw_seen(ax: Axes, table: Any, x: Any, seen: list[tuple[Any, float]]) -> None:
-    "The trials that were known: a value, or None, and a score each."
+    "The trials that were known: a value and a score each."
     at = dict(zip(map(repr, table["value"]), x, strict=True))
     listed = table["scale"].iloc[0] == "list"
-    known = [
-        (at.get(repr(v), np.nan) if listed else v, score) for v, score in seen if v is not None
-    ]
+    known = [(at.get(repr(v), np.nan) if listed else v, score) for v, score in seen]
     points = np.array(known, float).reshape(-1, 2)
     ax.plot(*points.T, ".", color="0.5", markersize=6, zorder=1, label="known trials")
 
@@ -125,9 +123,8 @@ def plot_why_along(
     x = _places_of(ax, table)
     _draw_band(ax, table, x)
     if seen is not None:
-        _draw_seen(
-            ax, table, x, [(p.get(name), s) for p, s in zip(seen.points, seen.scores, strict=True)]
-        )
+        pairs = zip(seen.points, seen.scores, strict=True)
+        _draw_seen(ax, table, x, [(point[name], s) for point, s in pairs if name in point])
     mine = int(table["chosen"].to_numpy().argmax())
     star: dict[str, Any] = {"color": COLOURS[1], "markersize": 13, "linestyle": ""}
     ax.plot(x[mine], table["mean"][mine], marker="*", label="chosen", zorder=4, **star)
