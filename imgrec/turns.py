@@ -6,7 +6,6 @@
 __all__ = ['hear_epoch', 'tidy', 'hear_end', 'has_more', 'next_trial', 'ask_ahead', 'started', 'run_here']
 
 # %% ../nbs/14h_turns.ipynb #13c2a09c
-import os
 import statistics
 import time
 from collections.abc import Callable
