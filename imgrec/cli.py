@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from imgrec.data import Splits
-    from imgrec.folders import Divided
     from imgrec.search import Search
 
 # %% ../nbs/25_cli.ipynb #2b20294b
@@ -91,15 +90,18 @@ def _begin(output: Path) -> None:
     check_target(output)
 
 
-def _divide(folder: str, mirror: bool, valid: float, test: float, seed: int) -> "Divided":
-    "Divide a folder and say what there is."
+def _pictures(
+    folder: str, parts: tuple[bool, float, float, int], size: int | None, how: dict[str, Any]
+) -> tuple["Splits", dict[str, Any]]:
+    "Divide a folder, say what there is, and load it; with notes for the classifier."
+    from imgrec.data import load
     from imgrec.folders import divide
 
-    divided = divide(folder, mirror, valid, test, seed)
+    divided = divide(folder, *parts)
     typer.echo(repr(divided.catalog))
     if divided.set_aside:
         typer.echo(f"Set aside: {divided.set_aside}, see imgrec scan {shlex.quote(folder)}")
-    return divided
+    return load(divided.catalog, size, seed=parts[-1], **how), divided.notes
 
 # %% ../nbs/25_cli.ipynb #e1bc19a5
 def _finish(
@@ -145,27 +147,30 @@ def train(
     progress: ask.Progress = "auto",  # How the training is shown
 ) -> None:
     "Train a model on pictures and save it as a classifier."
-    from imgrec.data import load
     from imgrec.networks import Wanted, check_wanted, option_values, own_size, train_network
 
     _begin(output)
     options = option_values(option or [], model)
     wanted = Wanted(model, options, weights, epochs, learning_rate, early_stopping)
     check_wanted(wanted)
-    divided, size = _divide(folder, mirror, valid, test, seed), image_size or own_size(model)
-    splits = load(divided.catalog, size, batch_size, augment, seed, resize=resize)
+    data = {"batch_size": batch_size, "augment": augment, "resize": resize}
+    size, parts = image_size or own_size(model), (mirror, valid, test, seed)
+    splits, notes = _pictures(folder, parts, size, data)
     how: dict[str, Any] = {"directory": directory, "if_exists": if_exists, "progress": progress}
     run = train_network(wanted, splits, {"seed": seed, **how})
     if not run.finished and directory is not None:
         raise typer.Exit(130)
-    _finish(run, run.model, splits, output, divided.notes)
+    _finish(run, run.model, splits, output, notes)
 
 # %% ../nbs/25_cli.ipynb #bbd8c27b
-def _finish_search(search: "Search", output: Path, notes: dict[str, Any]) -> None:
-    "Run a search and make a classifier of its best trial."
+def _finish_search(search: "Search", output: Path, notes: dict[str, Any], detach: bool) -> None:
+    "Run a search and make a classifier of its best trial, or leave it to itself."
     from imgrec.plan import splits_of
+    from imgrec.steering import left_alone, told_anew
 
-    state = search.run().snapshot()
+    if detach:
+        return typer.echo(left_alone(told_anew(search)))
+    state = told_anew(search).run().snapshot()
     if state.reason == "stopped":
         typer.echo("The same command goes on with it.")
         if state.best is None:
@@ -204,23 +209,19 @@ def tune(
 ) -> None:
     "Try settings of a model, save the best as a classifier."
     from imgrec.budget import Budget
-    from imgrec.data import load
     from imgrec.networks import own_size
     from imgrec.search import Search
-    from imgrec.steering import left_alone, space_for, told_anew
+    from imgrec.steering import space_for
 
     budget = Budget(minutes, trials or (None if minutes else 8), ram_gb, disk_gb)
     _begin(output)
     points = space_for(model, space)
-    divided = _divide(folder, mirror, valid, test, seed)
-    size = image_size or own_size(model)
-    splits = load(divided.catalog, size, batch_size, augment, seed, resize=resize)
+    data = {"batch_size": batch_size, "augment": augment, "resize": resize}
+    size, parts = image_size or own_size(model), (mirror, valid, test, seed)
+    splits, notes = _pictures(folder, parts, size, data)
     how: dict[str, Any] = {"budget": budget, "epochs": epochs, "pruning": pruning, "seed": seed}
-    kept: dict[str, Any] = {"directory": directory, "if_exists": if_exists, "workers": workers}
-    search = told_anew(Search(points, model, splits, strategy, **how, **kept))
-    if detach:
-        return typer.echo(left_alone(search))
-    _finish_search(search, output, divided.notes)
+    how |= {"directory": directory, "if_exists": if_exists, "workers": workers}
+    _finish_search(Search(points, model, splits, strategy, **how), output, notes, detach)
 
 # %% ../nbs/25_cli.ipynb #4e58f0ad
 @app.command()

@@ -91,7 +91,7 @@ class Orders:
     minutes: float | None = None  # What it may use in all, above 0
     space: Path | None = None  # A file with what is to be searched from now on
 
-
+# %% ../nbs/24f_steering.ipynb #ff460116
 def coming(
     view: SearchView,  # Of a search, whoever runs it
 ) -> tuple[Space, Budget]:  # As they are once all that was said is done
