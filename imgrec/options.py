@@ -5,7 +5,9 @@
 # %% auto #0
 __all__ = ['Folder', 'Saved', 'Words', 'Model', 'ImageSize', 'Epochs', 'Passes', 'Weights', 'BatchSize', 'Recipe', 'Resize',
            'Mirror', 'Share', 'Seed', 'Output', 'Options', 'Rate', 'Patience', 'Progress', 'RunFolder', 'Trials',
-           'Strategy', 'SpaceFile', 'Directory', 'IfExists', 'Everything', 'Csv', 'Json', 'Remove', 'Verify', 'option']
+           'Strategy', 'SpaceFile', 'Directory', 'IfExists', 'Everything', 'Csv', 'Json', 'Remove', 'Verify', 'Minutes',
+           'Workers', 'RamGb', 'DiskGb', 'Rule', 'Detach', 'Searched', 'Follow', 'Pause', 'GoOn', 'Stop', 'Skip',
+           'Points', 'InAll', 'NewSpace', 'Report', 'option']
 
 # %% ../nbs/24c_options.ipynb #4c58ef64
 from pathlib import Path
@@ -66,7 +68,8 @@ Rate = Annotated[float | None, option("The highest learning rate; default: by it
 Patience = Annotated[int | None, option("Stop after N epochs without progress.", "N", 1)]
 Progress = Annotated[str, option("auto, bar, log or none.", "NAME")]
 RunFolder = Annotated[Path | None, option("Keep the training there, to go on.", "FOLDER")]
-Trials = Annotated[int, option("How many settings to try.", "N", 1)]
+_TRIALS = "How many settings to try; default 8, with --minutes no limit."
+Trials = Annotated[int | None, option(_TRIALS, "N", 1)]
 Strategy = Annotated[str, option("random, grid, bayesian, hyperband or halving.", "NAME")]
 SpaceFile = Annotated[Path | None, option("What to try, as JSON; default: the usual.", "FILE")]
 Directory = Annotated[Path, option("Where the search is kept, and continued.", "FOLDER")]
@@ -76,3 +79,25 @@ Csv = Annotated[bool, typer.Option("--csv", help="Print the whole table as CSV."
 Json = Annotated[bool, typer.Option("--json", help="Print the whole table as JSON.")]
 Remove = Annotated[list[str] | None, option("A table by its name, or all; repeatable.", "NAME")]
 Verify = Annotated[bool, typer.Option("--verify", help="Read all and compare the digests.")]
+
+# %% ../nbs/24c_options.ipynb #86cb7ceb
+_PRUNING = "Give up trials that are behind: halving or median."
+_DETACH = typer.Option("--detach", help="Start it, and leave it to itself.")
+_SEARCH = typer.Argument(metavar="DIRECTORY", help="Where tune keeps the search.")
+_TRY = typer.Option("--try", metavar="POINT", help="Try it next, repeatable: 'width=16 depth=2'.")
+Minutes = Annotated[float | None, option("How long it may run in all.", "N", 0)]
+Workers = Annotated[int | None, option("Processes; default: as the machine allows.", "N", 1)]
+RamGb = Annotated[float | None, option("Memory of all workers together, in GB.", "GB", 0)]
+DiskGb = Annotated[float | None, option("What the search may keep on the disk, in GB.", "GB", 0)]
+Rule = Annotated[str | None, option(_PRUNING, "NAME")]
+Detach = Annotated[bool, _DETACH]
+Searched = Annotated[Path, _SEARCH]
+Follow = Annotated[bool, typer.Option("--follow", help="Tell of trials as they end.")]
+Pause = Annotated[bool, typer.Option("--pause", help="Let running trials wait.")]
+GoOn = Annotated[bool, typer.Option("--go-on", help="Let them go on.")]
+Stop = Annotated[bool, typer.Option("--stop", help="End it; tune goes on with it later.")]
+Skip = Annotated[int | None, option("Give up this running trial.", "N", 1)]
+Points = Annotated[list[str] | None, _TRY]
+InAll = Annotated[int | None, option("How many trials it may have in all.", "N", 1)]
+NewSpace = Annotated[Path | None, option("Search this from now on, as JSON.", "FILE")]
+Report = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]

@@ -8,15 +8,18 @@ __all__ = ['Follower', 'SearchRecord']
 # %% ../nbs/14v_record.ipynb #132a059a
 import threading
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from .budget import Budget, as_budget
 from .journal import decode_line, is_written, read_journal
 from .results import Best, best_of, results_table
 from .space import Space
-from .standing import Standing, standing
 from .state import SearchState, apply
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imgrec.standing import Standing
 
 # %% ../nbs/14v_record.ipynb #2ca0193c
 class Follower:
@@ -84,7 +87,7 @@ class SearchRecord:
         "What is known now; a copy, from any thread."
         return self._follower.follow()
 
-    def results(self) -> pd.DataFrame:
+    def results(self) -> "pd.DataFrame":
         "A row a trial: its score, how sure that is, its point, and how it went."
         return results_table(self.snapshot())
 
@@ -95,8 +98,10 @@ class SearchRecord:
     def standing(
         self,
         prefer: str = "simplest",  # Of equals: "simplest" (fewest parameters) or "fastest"
-    ) -> Standing:  # Its interval, its ties, and by how much its score is too good
+    ) -> "Standing":  # Its interval, its ties, and by how much its score is too good
         "How sure the best trial is; a `SearchError` where nothing was kept to tell."
+        from imgrec.standing import standing  # SciPy takes a second, and most do not ask
+
         return standing(self.snapshot(), self.directory, prefer)
 
     @property

@@ -107,7 +107,7 @@ def test_help_is_there_at_once():
     assert min(times) < 2  # a machine under load; with TensorFlow it would be six
 
 
-@pytest.mark.parametrize("command", ["scan", "train", "tune", "evaluate", "predict"])
+@pytest.mark.parametrize("command", ["scan", "train", "tune", "search", "evaluate", "predict"])
 def test_every_command_has_help_within_80_columns(command):
     text = run(command, "--help").stdout
     assert max(map(len, text.splitlines())) <= 80
