@@ -118,7 +118,7 @@ def begin_a_life(task, workers, chance):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        if chance.random() < 0.6:
+        if chance.random() < 0.75:
             die_writing(chance)
         live(task, workers)
         os._exit(0)
@@ -155,9 +155,9 @@ def gone(crew):
 
 def a_life(task, workers, seed):
     "One life of a search; whether it came to the end, and how many were killed."
-    chance = random.Random(seed)
+    chance, window = random.Random(seed), 0.25 if workers else 0.8
     child, crew, killed = begin_a_life(task, workers, chance), set(), 0
-    end, limit = (time.monotonic() + seconds for seconds in (60, chance.uniform(0.0, 0.6)))
+    end, limit = (time.monotonic() + seconds for seconds in (60, chance.uniform(0.0, window)))
     while time.monotonic() < end:
         if workers:
             crew |= {each.pid for each in children_of(child)}
@@ -169,7 +169,7 @@ def a_life(task, workers, seed):
         if time.monotonic() > limit:
             now = [each.pid for each in children_of(child)]
             killed += len(strike(child, now, chance))
-            limit = time.monotonic() + chance.uniform(0.0, 0.6)
+            limit = time.monotonic() + chance.uniform(0.0, window)
         time.sleep(0.002)
     os.kill(child, signal.SIGKILL)
     raise AssertionError("it hangs")
