@@ -36,6 +36,7 @@ class Crew:
     growth: float = 1e9  # Bytes that a worker may grow until it is replaced by a new one
     workers: list[Worker] = field(default_factory=list)  # Those that there are
     hired: int = 0  # How many there were
+    deaths: dict[int, int] = field(default_factory=dict)  # Processes that a trial has cost
     stillborn: int = 0  # How many have ended before they were ready, the latest ones in a row
     turned: float = field(default_factory=time.monotonic)  # Beginning of the last turn
     weighed: float = 0.0  # When memory was looked at
@@ -71,7 +72,8 @@ def _reached(engine: Engine, trial: TrialState) -> dict[str, Any]:
     "Score and best epoch of a trial whose process cannot say it any more."
     link = Link(engine.task.plan.objective, engine.task.plan.direction)
     for point in trial.curve:
-        link.improves(point["epoch"], point)
+        if link.objective in point:  # else it was no finite number
+            link.improves(point["epoch"], point)
     return {"score": link.score, "best_epoch": link.best_epoch, "seconds": 0.0}
 
 
@@ -85,12 +87,13 @@ def _bury(engine: Engine, crew: Crew, worker: Worker, reason: str = "") -> None:
             engine.ending, engine.fatal = "failed", f"Workers do not start: {words}."
         return
     trial, told = engine.state.trials[worker.trial], worker.told[0]
+    deaths = crew.deaths[trial.trial] = crew.deaths.get(trial.trial, 0) + 1
     facts = _reached(engine, trial)
     if told not in ("", WAIT, STOP):
         event, words = "trial_pruned", told
-    elif reason or (trial.starts >= _TRIES and not engine.ending):
+    elif reason or (deaths >= _TRIES and not engine.ending):
         event = "trial_failed"
-        words += "" if reason else f", {many(trial.starts, 'time')}: it may need too much memory"
+        words += "" if reason else f", {many(deaths, 'time')}: it may need too much memory"
         facts = {"seconds": 0.0, "traceback": ""}
     else:
         event = "trial_interrupted"

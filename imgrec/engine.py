@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .budget import as_budget, limits_of
+from .budget import as_budget, limits_of, used_gb
 from .commands import COMMANDS, waiting
 from .core import ImgrecError
 from .facts import versions
@@ -44,6 +44,7 @@ class Engine:
     seen: set[str] = field(default_factory=set)  # Commands that are done
     clock: float = field(default_factory=time.monotonic)  # Of the last look
     looked: float = 0.0  # When commands were looked for
+    weighed: float = 0.0  # When the disk was looked at
     spent: float = 0.0  # Seconds of running
 
 # %% ../nbs/14g_engine.ipynb #1b887e5a
@@ -160,7 +161,7 @@ def obey(
         path.unlink(missing_ok=True)
 
 # %% ../nbs/14g_engine.ipynb #940904b0
-LOOK = 0.1  # Seconds between two looks for commands
+LOOK, _WEIGH = 0.1, 5.0  # Seconds between two looks for commands, and at the disk
 
 
 def _check_time(engine: Engine) -> None:
@@ -174,14 +175,24 @@ def _check_time(engine: Engine) -> None:
                 engine.orders.setdefault(number, f"took {budget.trial_minutes:g} minutes")
 
 
+def _check_disk(engine: Engine) -> None:
+    "End the search where it has come over its limit of disk."
+    limit, now = engine.task.budget.disk_gb, time.monotonic()
+    if limit is not None and now - engine.weighed >= _WEIGH:
+        engine.weighed = now
+        if used_gb(engine.task.directory) > limit:
+            engine.ending = engine.ending or "out of disk"
+
+# %% ../nbs/14g_engine.ipynb #020261d9
 def look(
     engine: Engine,  # Its clock moves on
 ) -> None:
-    "See what time it is, and what was said."
+    "See what time it is, what was said, and what of the disk is used."
     _tick(engine)
     if time.monotonic() - engine.looked >= LOOK:
         obey(engine)
     _check_time(engine)
+    _check_disk(engine)
 
 
 def order(

@@ -120,9 +120,11 @@ def run_job(
     return reason
 
 # %% ../nbs/14k_launch.ipynb #fdf2036d
-def main() -> None:
-    "The body of the process: its job comes through its input."
-    head, data = pickle.loads(sys.stdin.buffer.read())
+def main(
+    parcel: bytes,  # What `packed` gave, as it came through the input of this process
+) -> None:
+    "The body of the process."
+    head, data = pickle.loads(parcel)
     for device in import_module("tensorflow").config.list_physical_devices("GPU"):
         import_module("tensorflow").config.set_visible_devices([], device.device_type)
     plan, runner, *_ = shared_by_trials(data)
@@ -138,7 +140,7 @@ def launch(
     parcel = packed(replace(job, task=replace(job.task, directory=directory)))
     directory.mkdir(parents=True, exist_ok=True)
     paths = [path or str(Path.cwd()) for path in sys.path]
-    begins = "import imgrec; from imgrec.launch import main; main()"
+    begins = "job = sys.stdin.buffer.read(); from imgrec.launch import main; main(job)"
     code = f"import sys; sys.path[:] = {paths!r}; {begins}"
     with (directory / "engine.log").open("ab") as log:
         process = subprocess.Popen(

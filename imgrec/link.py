@@ -8,6 +8,7 @@ __all__ = ['WAIT', 'STOP', 'StoppedError', 'PrunedError', 'TrialFiles', 'weights
 
 # %% ../nbs/13g_link.ipynb #821242bd
 import errno
+import math
 import shutil
 import time
 import traceback
@@ -109,9 +110,10 @@ class Link:
         logs: dict[str, float],  # Its metrics
         seconds: float,  # It took
     ) -> None:
-        "Tell how an epoch went, and leave if the search says so."
+        "Tell how an epoch went, in finite numbers alone, and leave if the search says so."
         self.improves(epoch, logs)
-        _obey(self, self.tell(epoch, logs, seconds))
+        finite = {name: value for name, value in logs.items() if math.isfinite(value)}
+        _obey(self, self.tell(epoch, finite, seconds))
 
     def check(self) -> None:
         "Wait or leave if the search says so; to be called often."

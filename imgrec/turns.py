@@ -105,14 +105,15 @@ def hear_end(
 def _room(engine: Engine) -> bool:
     "Whether the disk budget allows another trial; weights of trials that are not the best may go."
     limit, keep = engine.task.budget.disk_gb, engine.task.keep
-    if limit is None:
-        return True
+    if limit is None or engine.ending:
+        return not engine.ending
     folder = engine.task.directory / "weights"
     largest = max((each.stat().st_size for each in folder.glob("*.weights.h5")), default=0) / 1e9
     needed = 6 * largest * (1 + len(engine.began))  # best, last, and a state with its optimizer's
     while used_gb(engine.task.directory) + needed > limit:
         keep -= 1
         if keep < 1:
+            engine.ending = "" if engine.began else "out of disk"
             return False
         engine.task = replace(engine.task, keep=keep)
         tidy(engine)
