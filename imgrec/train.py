@@ -206,11 +206,12 @@ def _run(asked: SimpleNamespace, training: Training) -> bool:
         epoch = len(training.state.rows) + 1
         how = "make the same call again" if asked.directory else "give a directory the next time"
         kept = "best epoch so far" if training.state.best else "last batch"
-        _say(
-            asked,
+        text = (
             f"Stopped by hand in epoch {epoch} of {asked.epochs}; the model has the weights of its "
-            f"{kept}, and run.finished is False. To go on from here, {how}.",
+            f"{kept}, and run.finished is False. To go on from here, {how}."
         )
+        if asked.progress != "none" or not any(getattr(c, "stopping", 0) for c in asked.callbacks):
+            print(text)
         return False
     finally:
         if lost := len(splits.problems) - known:
