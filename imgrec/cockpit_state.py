@@ -89,8 +89,9 @@ def _follow(state: "CockpitState") -> None:
         with state.lock:
             activity = state.activity
             state.followed = activity != "idle"
-        if activity == "stopping":
-            state.search.stop()
+        with state.lock:  # a run that has begun since is not meant
+            if state.activity == "stopping":
+                state.search.stop()
         now = (activity, state.search.snapshot().events, state.message)
         if now != last:
             last = now

@@ -24,7 +24,7 @@ def seen(case):
         ("hangs", "failed", "no sign of life for", 1),
         ("leaves", "failed", "exit code 3), 3 times", 3),
         ("comes back", "finished", "", 2),
-        ("leaks", "failed", "out of memory: it had 0.5 GB, and all may have 0.4 GB", 1),
+        ("leaks", "failed", "GB, and all may have 0.4 GB together", 1),
         ("shouts", "finished", "", 1),
         ("late", "pruned", "took 0.02 minutes", 1),
     ],
