@@ -7,6 +7,8 @@ __all__ = ['Votes', 'votes_problem', 'predictions_file', 'save_predictions', 'lo
            'votes_of', 'votes_from_table', 'answers_of']
 
 # %% ../nbs/13i_votes.ipynb #0ec8563b
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -114,7 +116,9 @@ def save_predictions(
     return Path(path)
 
 # %% ../nbs/13i_votes.ipynb #c2293635
-_DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+# a flipped bit can also say that the file is encrypted, or packed in a way that is not known
+_UNPACKING = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
+_DAMAGED = (OSError, EOFError, KeyError, ValueError, RuntimeError, MemoryError, *_UNPACKING)
 
 
 def load_predictions(
