@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .core import JournalError, SearchError
-from .oracles import Proposer
+from .oracles import PROMOTING, Proposer
 from .pruning import verdict
 from .results import trial_line
 from .state import SearchState, TrialState
@@ -58,7 +58,7 @@ def _run_one(work: Work, trial: TrialState) -> float | None:
     number, task = trial.trial, work.task
     work.note("trial_started", trial=number, worker="inline")
     parent = weights_file(task.directory, trial.parent, "last") if trial.parent else None
-    last = weights_file(task.directory, number, "last") if task.strategy == "hyperband" else None
+    last = weights_file(task.directory, number, "last") if task.strategy in PROMOTING else None
     started, watch = time.perf_counter(), _watch(work, trial)
     told: dict[str, Any]
     try:
