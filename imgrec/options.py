@@ -67,7 +67,9 @@ Patience = Annotated[int | None, option("Stop after N epochs without progress.",
 Progress = Annotated[str, option("auto, bar, log or none.", "NAME")]
 RunFolder = Annotated[Path | None, option("Keep the training there, to go on.", "FOLDER")]
 Trials = Annotated[int, option("How many settings to try.", "N", 1)]
-Strategy = Annotated[str, option("random, grid, bayesian, hyperband, halving, bayesian_halving.", "NAME")]
+Strategy = Annotated[
+    str, option("random, grid, bayesian, hyperband, halving, bayesian_halving.", "NAME")
+]
 SpaceFile = Annotated[Path | None, option("What to try, as JSON; default: the usual.", "FILE")]
 Directory = Annotated[Path, option("Where the search is kept, and continued.", "FOLDER")]
 IfExists = Annotated[str | None, option("If another is there: continue or new.", "NAME")]

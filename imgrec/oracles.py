@@ -119,6 +119,11 @@ def _spread(oracle: Any, trial_id: str, tried: np.ndarray) -> dict[str, Any] | N
     return found[far(tried, np.array(rows))] if len(rows) == len(found) else None
 
 
+def _begins(trial: Any) -> bool:
+    "Whether a trial continues no other."
+    return "tuner/trial_id" not in trial.hyperparameters.values
+
+
 def _suggested(oracle: Any, trial_id: str) -> dict[str, Any] | None:
     "What a Gaussian process finds worth a try, or at first a point far from others."
     done, scores = _evidence(oracle)
@@ -128,7 +133,8 @@ def _suggested(oracle: Any, trial_id: str) -> dict[str, Any] | None:
         return _spread(oracle, trial_id, every)
     kept = most_telling(scores)
     scored = {trial.trial_id for trial in done}
-    tried = every[[name not in scored for name in oracle.trials]]
+    begun = {name: _begins(trial) for name, trial in oracle.trials.items()}
+    tried = every[[first and name not in scored for name, first in begun.items()]]
     seed = hashed_seed(oracle.seed, trial_id)
     at = suggest(known[kept], scores[kept], seed, tried, partial(_snapped, oracle))
     values = None if at is None else _active(oracle, _values(oracle, at))

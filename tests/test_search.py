@@ -246,7 +246,7 @@ def test_a_dataset_is_trained_on_whole(few, tmp_path, form):
 @pytest.mark.parametrize(
     ("entries", "options", "words"),
     [
-        ({"epochs": Int(2, 4)}, {"strategy": "hyperband"}, "Hyperband decides by itself"),
+        ({"epochs": Int(2, 4)}, {"strategy": "hyperband"}, "hyperband decides by itself"),
         ({"batch_size": Choice(0, 8)}, {}, "batch_size is a whole number from 1"),
         ({"epochs": Int(0, 4)}, {}, "epochs is a whole number from 1"),
         ({"image_size": Choice((8, 0), 8)}, {}, "image_size is a whole number"),
