@@ -15,12 +15,10 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-
 from .core import SearchError, unknown
-from .gaussian import far, most_telling, suggest
+from .evidence import lines_of, suggested
 from .hyperparameters import registered, to_point, to_values
-from .promotion import Line, expected, next_up, rungs_of, waiting
+from .promotion import next_up, rungs_of, waiting
 from .space import Space
 
 # %% ../nbs/14b_oracles.ipynb #18894feb
@@ -42,69 +40,9 @@ ORACLES = {
 }
 PROMOTING = ("hyperband", "bayesian_halving")  # a promoted trial continues its parent's weights
 
-# %% ../nbs/14b_oracles.ipynb #78d2d451
-def _places(oracle: Any, values: Mapping[str, Any]) -> list[float]:
-    "A trial's values as a point of the unit cube; what it does not use is at its default."
-    known = oracle.hyperparameters.space
-    used = [all(each.is_active(values) for each in hp.conditions) for hp in known]
-    return [
-        hp.value_to_prob(values.get(hp.name, hp.default) if there else hp.default)
-        for hp, there in zip(known, used, strict=True)
-    ]
-
-
-def _values(oracle: Any, at: np.ndarray) -> dict[str, Any]:
-    "The values that a point of the unit cube means, used or not."
-    found = {}
-    for hp, place in zip(oracle.hyperparameters.space, at, strict=True):
-        value = hp.prob_to_value(place)
-        found[hp.name] = min(value, getattr(hp, "max_value", value))  # at 1, it is one more
-    return found
-
-
-def _snapped(oracle: Any, found: np.ndarray) -> np.ndarray:
-    "Points of the unit cube that a trial can have, in place of any."
-    return np.array([_places(oracle, _values(oracle, at)) for at in found])
-
-
-def _table(oracle: Any, trials: Iterable[Any]) -> np.ndarray:
-    "Trials as rows of the unit cube."
-    rows = [_places(oracle, trial.hyperparameters.values) for trial in trials]
-    return np.array(rows).reshape(-1, len(oracle.hyperparameters.space))
-
-# %% ../nbs/14b_oracles.ipynb #bb74fdc6
-def _lines(oracle: Any) -> dict[str, Line]:
-    "The trials of a promoting oracle as lines, by the first trial of each."
-    lines: dict[str, Line] = {}
-    first: dict[str, str] = {}
-    sign = -1 if oracle.objective.direction == "max" else 1
-    for name, trial in oracle.trials.items():
-        values = trial.hyperparameters.values
-        parent = values.get("tuner/trial_id")
-        first[name] = name if parent is None else first[parent]
-        line = lines.setdefault(first[name], Line(name))
-        line.trial, line.free = name, trial.status == "COMPLETED" and "tuner/epochs" in values
-        if trial.status == "COMPLETED":
-            before = min(line.best.values(), default=math.inf)
-            line.best[values.get("tuner/epochs", oracle.max_epochs)] = min(
-                before, sign * trial.score
-            )
-    return lines
-
-
-def _evidence(oracle: Any) -> tuple[list[Any], np.ndarray]:
-    "Trials to learn from, and their scores; small is good."
-    if oracle.climbing:
-        lines = {name: line for name, line in _lines(oracle).items() if line.best}
-        reached = expected(list(lines.values()), rungs_of(oracle.max_epochs))
-        return [oracle.trials[name] for name in lines], np.array(reached)
-    sign = -1 if oracle.objective.direction == "max" else 1
-    done = [trial for trial in oracle.trials.values() if trial.status == "COMPLETED"]
-    return done, np.array([sign * trial.score for trial in done])
-
 # %% ../nbs/14b_oracles.ipynb #c537e5cb
 def _another(oracle: Any, *purpose: Any) -> dict[str, Any] | None:
-    "A random point that was not tried; the oracle's own stream of numbers is left alone."
+    "Random values that were not tried; the oracle's own stream of numbers is left alone."
     state, oracle._seed_state = oracle._seed_state, hashed_seed(oracle.seed, *purpose)
     try:
         return oracle._random_values()
@@ -112,46 +50,15 @@ def _another(oracle: Any, *purpose: Any) -> dict[str, Any] | None:
         oracle._seed_state = state
 
 
-def _spread(oracle: Any, trial_id: str, tried: np.ndarray) -> dict[str, Any] | None:
-    "Of ten random points the one that is farthest from all that were tried."
-    found = [_another(oracle, trial_id, number) for number in range(10)]
-    rows = [_places(oracle, values) for values in found if values is not None]
-    return found[far(tried, np.array(rows))] if len(rows) == len(found) else None
-
-
-def _begins(trial: Any) -> bool:
-    "Whether a trial continues no other."
-    return "tuner/trial_id" not in trial.hyperparameters.values
-
-
 def _suggested(oracle: Any, trial_id: str) -> dict[str, Any] | None:
-    "What a Gaussian process finds worth a try, or at first a point far from others."
-    done, scores = _evidence(oracle)
-    known = _table(oracle, done)
-    every = _table(oracle, oracle.trials.values())
-    if len(done) < max(known.shape[1] + 1, 3):
-        return _spread(oracle, trial_id, every)
-    kept = most_telling(scores)
-    scored = {trial.trial_id for trial in done}
-    begun = {name: _begins(trial) for name, trial in oracle.trials.items()}
-    tried = every[[first and name not in scored for name, first in begun.items()]]
+    "What is worth a try; None where nothing is left."
     seed = hashed_seed(oracle.seed, trial_id)
-    at = suggest(known[kept], scores[kept], seed, tried, partial(_snapped, oracle))
-    values = None if at is None else _active(oracle, _values(oracle, at))
-    new = values is not None and not oracle._duplicate(values)
-    return values if new else _another(oracle, trial_id)
-
-
-def _active(oracle: Any, values: dict[str, Any]) -> dict[str, Any]:
-    "The values that are used."
-    known = oracle.hyperparameters.space
-    used = [hp.name for hp in known if all(each.is_active(values) for each in hp.conditions)]
-    return {name: values[name] for name in used}
+    return suggested(oracle, oracle.climbing, seed, partial(_another, oracle, trial_id))
 
 # %% ../nbs/14b_oracles.ipynb #c17727f5
 def _climb(oracle: Any, trial_id: str) -> dict[str, Any]:
     "An answer that continues what deserves it, or begins another point."
-    rungs, lines = rungs_of(oracle.max_epochs), list(_lines(oracle).values())
+    rungs, lines = rungs_of(oracle.max_epochs), list(lines_of(oracle).values())
     up = next_up(lines, rungs)
     if up is None:
         values = oracle.served or _suggested(oracle, trial_id)
@@ -287,7 +194,7 @@ def _ask(proposer: "Proposer", number: int, served: Mapping[str, Any] | None) ->
 def _promotable(oracle: Any) -> Iterable[str]:
     "KerasTuner's ids of the trials that a rung may still promote."
     if oracle.climbing:
-        lines = waiting(list(_lines(oracle).values()), rungs_of(oracle.max_epochs))
+        lines = waiting(list(lines_of(oracle).values()), rungs_of(oracle.max_epochs))
         yield from (line.trial for line in lines)
     for bracket in () if oracle.climbing else getattr(oracle, "_brackets", ()):
         rounds = bracket["rounds"]
