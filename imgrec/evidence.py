@@ -47,7 +47,7 @@ def values_at(
     used = _used(oracle, found)
     return {name: found[name] for name, there in zip(found, used, strict=True) if there}
 
-
+# %% ../nbs/13f_evidence.ipynb #b5c847e9
 def snapped(
     oracle: Any,  # One of KerasTuner's
     found: np.ndarray,  # `(n, dimensions)`, from 0 to 1

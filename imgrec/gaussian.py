@@ -56,7 +56,7 @@ def hoped(
     model: GaussianProcessRegressor,  # From `fitted`
     points: np.ndarray,  # `(n, dimensions)`
     best: float,  # A score
-) -> np.ndarray:  # `(n,)`, above 0
+) -> np.ndarray:  # `(n,)`, from 0
     "By how much each point is expected to be better than the best; worse counts as nothing."
     mean, deviation = estimated(model, points)
     ahead = (best - mean) / deviation
