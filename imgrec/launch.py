@@ -26,6 +26,7 @@ from .data import Splits
 from .engine import Engine, begin, note
 from .journal import Journal
 from .link import Outcome
+from .oracles import MODELLED
 from .plan import Plan
 from .task import Task, splits_from
 from .workers import Shared
@@ -108,7 +109,7 @@ def run_job(
     "Run a search to its end, in this process."
     path = job.task.directory / "journal.log"
     with Journal(path) as journal:
-        ahead = job.workers > 1 and job.task.strategy == "bayesian"
+        ahead = job.workers > 1 and job.task.strategy in MODELLED
         engine = begin(job.task, journal, _say, longest=30.0, ahead=ahead)
         signal.signal(signal.SIGTERM, partial(_stop, engine))
         reason = "failed"

@@ -70,7 +70,9 @@ Progress = Annotated[str, option("auto, bar, log or none.", "NAME")]
 RunFolder = Annotated[Path | None, option("Keep the training there, to go on.", "FOLDER")]
 _TRIALS = "How many settings to try; default 8, with --minutes no limit."
 Trials = Annotated[int | None, option(_TRIALS, "N", 1)]
-Strategy = Annotated[str, option("random, grid, bayesian, hyperband or halving.", "NAME")]
+Strategy = Annotated[
+    str, option("random, grid, bayesian, hyperband, halving, bayesian_halving.", "NAME")
+]
 SpaceFile = Annotated[Path | None, option("What to try, as JSON; default: the usual.", "FILE")]
 Directory = Annotated[Path, option("Where the search is kept, and continued.", "FOLDER")]
 IfExists = Annotated[str | None, option("If another is there: continue or new.", "NAME")]

@@ -96,7 +96,7 @@ class Search(PlannedSearch):
         space: Space | None,  # What is varied; None: what a `build(hp)` asks for
         build: Build,  # A name of `MODELS`, `build(spec, **options)`, `build(hp)` or a `HyperModel`
         data: Any,  # `Splits`, a split `Catalog`, or a pair (train, valid) of datasets or arrays
-        strategy: str = "random",  # "random", "grid", "bayesian", "hyperband" or "halving"
+        strategy: str = "random",  # A name of `ORACLES`: "random", "bayesian_halving", ...
         objective: str = "val_accuracy",  # A metric as `fit` names it
         direction: str | None = None,  # "min" or "max"; None: known from the objective's name
         pruning: str | Pruning | None = None,  # "halving", "median"; None: only with "halving"

@@ -22,7 +22,7 @@ from .data import Splits, as_splits, load
 from .facts import data_facts, setting_changes
 from .hyperparameters import HyperBuilder
 from .journal import lock_writer
-from .oracles import ORACLES, Proposal, Proposer, hashed_seed
+from .oracles import ORACLES, PROMOTING, Proposal, Proposer, hashed_seed
 from .places import free_name
 from .plan import Build, Plan, check_plan
 from .pruning import Pruning
@@ -127,13 +127,15 @@ def check_task(
     options = task.plan.fit_options
     if options is not None and not callable(options):
         raise OptionError(f"fit_options must be a function, such as lambda: {options!r}.")
-    if task.strategy == "hyperband" and "epochs" in task.space.entries:
+    if task.strategy in PROMOTING and "epochs" in task.space.entries:
         raise SearchError(
-            "Hyperband decides by itself how long a trial trains, so epochs cannot be in the "
-            "space. Give the most that a trial may have as Search(..., epochs=)."
+            f"{task.strategy} decides by itself how long a trial trains, so epochs cannot be in "
+            "the space. Give the most that a trial may have as Search(..., epochs=)."
         )
-    if task.strategy == "hyperband" and task.pruning is not None:
-        raise SearchError("Hyperband prunes by itself: leave pruning out, or choose a strategy.")
+    if task.strategy in PROMOTING and task.pruning is not None:
+        raise SearchError(
+            f"{task.strategy} prunes by itself: leave pruning out, or choose another strategy."
+        )
     check_plan(task.plan, task.space)
 
 # %% ../nbs/14f_task.ipynb #a7c6145a

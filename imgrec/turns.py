@@ -26,7 +26,7 @@ from imgrec.link import (
     running_folder,
     weights_file,
 )
-from .oracles import Proposal
+from .oracles import PROMOTING, Proposal
 from .pruning import verdict
 from .results import trial_line
 from .state import SearchState, TrialState
@@ -184,10 +184,10 @@ def started(
     times = [each.seconds for each in engine.state.with_status("finished")]
     long = not times or statistics.median(times) >= _LONG
     running = running_folder(directory, number)
-    hyperband = engine.task.strategy == "hyperband"
+    goes_on = engine.task.strategy in PROMOTING
     return TrialFiles(
         weights_file(directory, number, "best"),
-        weights_file(directory, number, "last") if hyperband else None,
+        weights_file(directory, number, "last") if goes_on else None,
         weights_file(directory, trial.parent, "last") if trial.parent else None,
         running if long or running.exists() else None,
         predictions_file(directory, number),

@@ -16,15 +16,16 @@ from scipy.stats import norm
 
 from .core import SearchError, many, unknown
 from .entries import grid_values
+from .evidence import evidence_of, random_beginning
 from .importance import place_of, scored_trials
 from imgrec.known import (
     Known,
     Surrogate,
     known_before,
-    random_beginning,
     random_points,
     surrogate_of,
 )
+from .oracles import MODELLED
 from .space import Float, Int, Space, used_names
 from .state import TrialState
 
@@ -34,14 +35,12 @@ class Guess:
     "What a Gaussian process expected of a point, in the unit of the objective."
 
     mean: float  # Of the score
-    deviation: float  # How unsure that was
+    deviation: float  # How unsure that was, without the luck that a score has besides
     low: float  # Lower end of the range in which a score lies with 95 %, if the model is right
     high: float  # Upper end
-    hope: float  # What it may well reach: the oracle looks for the best of these
-    gain: float  # By how much it was expected to beat the best; being worse counts as nothing
-    rank: int  # By hope, among random points; 1 is the best
+    gain: float  # By how much it was expected to beat the best: the oracle takes the largest
+    rank: int  # By gain, among random points; 1 is the best
     among: int  # How many random points those were
-    alike: float  # Share of these that promise exactly as much: near 1, it has learned nothing
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -78,7 +77,8 @@ def _below(reason: Reason) -> float | None:
     guess, score = reason.guess, reason.after.score
     if guess is None or score is None:
         return None
-    return float(norm.cdf((score - guess.mean) / max(guess.deviation, 1e-12)))
+    spread = (guess.high - guess.low) / (2 * 1.96)
+    return float(norm.cdf((score - guess.mean) / max(spread, 1e-12)))
 
 
 def _value(value: Any) -> str:
@@ -87,16 +87,12 @@ def _value(value: Any) -> str:
 
 
 def _expectation(reason: Reason, guess: Guess) -> list[str]:
-    "What was expected, in three lines."
-    side = "+" if reason.direction == "max" else "-"
+    "What was expected, in two lines."
     spread = f"deviation {guess.deviation:.2g}; 95 % range {guess.low:.4g} to {guess.high:.4g}"
     rank = f"rank {guess.rank:,} beside {guess.among:,} random points"
-    rank += f", of which {guess.alike:.0%} promise as much" if guess.alike > 0.05 else ""
-    factor = abs(guess.hope - guess.mean) / max(guess.deviation, 1e-12)
     return [
         f"  expected: {reason.objective} {guess.mean:.4g} ({spread})",
-        f"  hoped for: {guess.hope:.4g} (mean {side} {factor:.2g} deviations), {rank}",
-        f"  expected gain over the best known: {guess.gain:.2g}",
+        f"  expected gain over the best known: {guess.gain:.2g}, {rank}",
     ]
 
 # %% ../nbs/17c_why.ipynb #92950b69
@@ -142,7 +138,7 @@ def _alternatives(known: Known, surrogate: Surrogate, best: TrialState | None) -
     table.insert(0, "what", what + ["random"] * (len(points) - len(what)))
     entries = pd.DataFrame(points, columns=surrogate.space.searched, dtype=object)
     table = pd.concat([table, entries], axis=1)
-    order = table["hope"].rank(method="min", ascending=surrogate.sign > 0)
+    order = table["gain"].rank(method="min", ascending=False)
     table.insert(1, "rank", order.astype(int))
     return table.sort_values("rank", kind="stable", ignore_index=True)
 
@@ -151,30 +147,29 @@ def _guess(table: pd.DataFrame) -> Guess:
     "The row of the chosen point."
     row = table[table["what"] == "chosen"].iloc[0]
     drawn = table[table["what"] == "random"]
-    names = ("mean", "deviation", "low", "high", "hope", "gain")
+    names = ("mean", "deviation", "low", "high", "gain")
     numbers = {name: float(row[name]) for name in names}
-    near = np.abs(drawn["hope"] - row["hope"]) <= 1e-6 * row["deviation"]
-    rank = 1 + int(((drawn["rank"] < row["rank"]) & ~near).sum())
-    return Guess(**numbers, rank=rank, among=len(drawn), alike=float(near.mean()))
+    rank = 1 + int((drawn["gain"] > row["gain"]).sum())
+    return Guess(**numbers, rank=rank, among=len(drawn))
 
 # %% ../nbs/17c_why.ipynb #b28af041
 def _by_model(known: Known, surrogate: Surrogate) -> tuple[str, str]:
-    "How a Bayesian oracle came to a point when it had left its beginning behind."
-    wanted = surrogate.places([surrogate.wanted])
-    tried = [t.point for t in known.state.trials.values() if t.era == known.asked.era]
-    tried += surrogate.points
+    "How an oracle came to a point when it had left its beginning behind."
     scores = f"a Gaussian process through {many(len(surrogate.scores), 'score')}"
+    if surrogate.wanted is None:
+        return "collision", f"at random: {scores} found nothing that had not been tried"
+    wanted = surrogate.places([surrogate.wanted])
     if np.allclose(wanted, surrogate.places([known.asked.point]), atol=1e-3):
         return "process", f"by {scores}"
-    if any(np.allclose(wanted[0], each, atol=1e-9) for each in surrogate.places(tried)):
-        return "collision", f"at random: what {scores} wanted had been tried already"
     now = "asked again, the oracle of today answers another point"
     return "process", f"by {scores}; {now}, and the numbers below are its own"
 
 # %% ../nbs/17c_why.ipynb #dd1f4aad
 def _promoted(known: Known) -> tuple[str, str]:
-    "How Hyperband came to a trial."
+    "How a strategy that promotes came to a trial."
     asked, state = known.asked, known.state
+    if asked.parent is None and state.settings["strategy"] in MODELLED:
+        return _beginning(known)
     where = f"rung {asked.rung} of bracket {asked.bracket}"
     if asked.parent is None:
         return "random", f"at random, to begin in {where}, until epoch {asked.epochs}"
@@ -183,7 +178,7 @@ def _promoted(known: Known) -> tuple[str, str]:
     rivals = [state.trials[number] for number in known.proposer().promotable()]
     there = [t for t in rivals if (t.epochs, t.initial_epoch) == rung and t.score is not None]
     return "promoted", (
-        f"by Hyperband, to go on until epoch {asked.epochs} ({where}): trial {parent.trial} was "
+        f"to go on until epoch {asked.epochs} ({where}): trial {parent.trial} was "
         f"the best of {many(len(there), 'trial')} that waited in the rung below, with "
         f"{name} {parent.score:.4g} after epoch {parent.epochs}"
     )
@@ -200,11 +195,12 @@ def _drawn(known: Known) -> tuple[str, str]:
 
 
 def _beginning(known: Known) -> tuple[str, str]:
-    "How a Bayesian oracle came to a point before it knew enough."
-    space = Space.from_dict(known.state.space)
-    first = random_beginning(space)
-    said = f"it asks its model from {first} scores on, and there were {_scores(known)}"
-    return "random", f"at random, as a Bayesian search begins: {said}"
+    "How a model's oracle came to a point before it knew enough."
+    oracle = known.proposer().oracle
+    there = len(evidence_of(oracle, oracle.climbing)[0])
+    first = random_beginning(len(oracle.hyperparameters.space))
+    said = f"it asks its model from {first} scores on, and there were {there}"
+    return "random", f"at random and far from the others, as such a search begins: {said}"
 
 
 def _scores(known: Known) -> int:
@@ -215,6 +211,7 @@ def _scores(known: Known) -> int:
 _WAYS: dict[str, Callable[[Known], tuple[str, str]]] = {
     "bayesian": _beginning,
     "hyperband": _promoted,
+    "bayesian_halving": _promoted,
 }
 
 # %% ../nbs/17c_why.ipynb #346abd8e
@@ -232,7 +229,7 @@ def why(
     state, asked, about = known.state, known.asked, known.state.settings
     best = replace(state, trials={each.trial: each for each in scored_trials(state)}).best
     surrogate, table, by_hand = None, None, asked.by == "hand"
-    if about["strategy"] == "bayesian" and not by_hand:
+    if about["strategy"] in MODELLED and not by_hand and asked.parent is None:
         surrogate = surrogate_of(known)
     if surrogate is not None:
         how, because = _by_model(known, surrogate)
@@ -276,7 +273,7 @@ def _with_value(space: Space, point: dict[str, Any], name: str, value: Any) -> d
 def along(
     reason: Reason,  # Of a trial that a Gaussian process has chosen
     name: str,  # Of a hyperparameter that the trial uses
-) -> pd.DataFrame:  # value, place, scale, mean, deviation, low, high, hope, gain, chosen
+) -> pd.DataFrame:  # value, place, scale, mean, deviation, low, high, gain, chosen
     "What the model expected along one hyperparameter through the chosen point."
     surrogate = reason.surrogate
     if surrogate is None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
+from scipy.stats import norm
 
 from .axes import COLOURS, inches, new_axes, plain_text
 from .core import SearchError
@@ -34,13 +35,18 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def _draw_line(ax: Axes, table: Any) -> None:
+def _draw_line(ax: Axes, reason: Reason) -> None:
     "Where points promise as much as the chosen one."
-    mine, low, high = table[table["what"] == "chosen"].iloc[0], *ax.get_ylim()
-    slope = (mine["hope"] - mine["mean"]) / max(mine["deviation"], 1e-12)
-    edge, across = np.array([max(low, 0.0), high]), ax.get_xlim()
-    ax.plot(mine["hope"] - slope * edge, edge, "--", color="0.3", lw=1, label="promise as much")
-    ax.set(xlim=across, ylim=edge)
+    guess, surrogate = reason.guess, reason.surrogate
+    if guess is None or surrogate is None:
+        return
+    low, high = ax.get_ylim()
+    edge, across = np.linspace(max(low, 1e-3 * high), high, 100), ax.get_xlim()
+    ahead = np.linspace(-8, 40, 5000)  # How many deviations better than the best
+    gains = ahead * norm.cdf(ahead) + norm.pdf(ahead)
+    mean = surrogate.best - edge * np.interp(guess.gain / edge, gains, ahead)
+    ax.plot(surrogate.sign * mean, edge, "--", color="0.3", lw=1, label="promise as much")
+    ax.set(xlim=across, ylim=(max(low, 0.0), high))
 
 
 def _legend_below(ax: Axes) -> None:
@@ -63,7 +69,7 @@ def plot_why(
         style = {"linestyle": "", "label": what, **look}
         ax.plot(part["mean"], part["deviation"], **style)
     ax.margins(0.08)
-    _draw_line(ax, table)
+    _draw_line(ax, reason)
     ax.set_xlabel(f"expected {plain_text(reason.objective)}", fontsize=9)
     ax.set_ylabel("deviation", fontsize=9)
     ax.xaxis.set_major_locator(MaxNLocator(5))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from imgrec.oracles import ORACLES
+
 SCRIPT = Path(__file__).with_name("scripted.py")
 KILLS = 1000 if os.environ.get("IMGREC_SLOW") else 200
 
@@ -21,7 +23,7 @@ def seen(*words):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("strategy", ["random", "grid", "bayesian", "hyperband", "halving"])
+@pytest.mark.parametrize("strategy", list(ORACLES))
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_search_that_is_killed_loses_nothing_and_repeats_nothing(strategy, workers):
     found = seen(strategy, workers, KILLS // 2)

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from imgrec.core import OptionError, SearchError
-from imgrec.oracles import ORACLES, Proposer, hashed_seed
+from imgrec.oracles import ORACLES, PROMOTING, Proposer, hashed_seed
 from imgrec.space import Bool, Choice, Fixed, Float, Int, Space, misfit
 
 SPACE = Space(
@@ -18,6 +18,7 @@ SPACE = Space(
     pooling="max",
 )
 STRATEGIES = tuple(ORACLES)
+BOWL = SPACE.edit(size=None, flip=True)
 
 
 def score_of(point):
@@ -77,7 +78,7 @@ def test_an_unfinished_trial_is_asked_for_once(strategy):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_all_points_lie_in_the_space(strategy):
     space, count = SPACE, 17
-    if strategy == "bayesian":  # its fits are slow, and begin after three trials an entry
+    if strategy == "bayesian":
         space, count = (
             Space(units=SPACE.entries["units"], size=None, flip=True, rate=1e-2, width=8),
             7,
@@ -92,10 +93,14 @@ def test_all_points_lie_in_the_space(strategy):
     assert (others != points[:2]) == (strategy != "grid")
 
 
-@pytest.mark.parametrize("strategy", ["random", "grid", "bayesian"])
+def trials_of(strategy, space, count=60):
+    return go_on(proposer_for(strategy, space=space), (), count)
+
+
+@pytest.mark.parametrize("strategy", ["random", "grid", "bayesian", "bayesian_halving"])
 def test_a_small_space_is_tried_whole_and_only_once(strategy):
     space = Space(size=Choice([28, 28], None, "auto"), flip=Bool(), width=8, rate=1e-2)
-    points = [p.point for p in go_on(proposer_for(strategy, space=space), (), 30)]
+    points = [p.point for p in trials_of(strategy, space) if p.parent is None]
     assert len(points) == 6
     assert len({str(point) for point in points}) == 6
 
@@ -123,9 +128,9 @@ def test_a_space_with_conditions_is_tried_whole(strategy):
 
 
 def test_conditions_hold_in_every_strategy():
-    for strategy in ("bayesian", "hyperband"):
+    for strategy in ("bayesian", "hyperband", "bayesian_halving"):
         wide = TREE.add(rate=Float(0.0, 1.0)) if strategy == "hyperband" else TREE
-        count = 40 if strategy == "hyperband" else 23  # three an entry, and a fit or two
+        count = 40 if strategy == "hyperband" else 14  # some first ones, and some fits
         found = go_on(proposer_for(strategy, space=wide), (), count)
         assert len(found) > 12 and not [p for p in found if misfit(wide, p.point)]
 
@@ -181,11 +186,12 @@ def test_every_trial_may_fail(strategy):
         proposer.tell(number, None)
 
 
-def test_hyperband_promotes_the_best_and_never_what_failed():
-    trials = go_on(proposer_for("hyperband"), (), 100)
+@pytest.mark.parametrize("strategy", PROMOTING)
+def test_the_best_is_promoted_and_never_what_failed(strategy):
+    trials = go_on(proposer_for(strategy), (), 40)
     by_number = {p.trial: p for p in trials}
     promoted = [p for p in trials if p.parent is not None]
-    assert promoted and len(trials) < 100, "one sweep ends"
+    assert promoted and (len(trials) < 40) == (strategy == "hyperband"), "one sweep ends"
     for proposal in promoted:
         parent = by_number[proposal.parent]
         assert proposal.point == parent.point
@@ -193,10 +199,11 @@ def test_hyperband_promotes_the_best_and_never_what_failed():
         assert score_of(parent.point) is not None
 
 
-def test_hyperband_knows_whose_weights_may_still_be_wanted():
-    proposer = proposer_for("hyperband")
+@pytest.mark.parametrize("strategy", PROMOTING)
+def test_it_is_known_whose_weights_may_still_be_wanted(strategy):
+    proposer = proposer_for(strategy)
     wanted, parents = {}, []
-    for number in range(1, 100):
+    for number in range(1, 40):
         wanted[number] = proposer.promotable()
         proposal = proposer.ask(number)
         if proposal.status == "done":
@@ -205,7 +212,7 @@ def test_hyperband_knows_whose_weights_may_still_be_wanted():
             parents.append(proposal.parent)
             assert proposal.parent in wanted[number]
         proposer.tell(number, score_of(proposal.point))
-    assert parents and proposer.promotable() == set()
+    assert parents and (proposer.promotable() == set()) == (strategy == "hyperband")
     assert proposer_for("random").promotable() == set()
 
 
@@ -219,6 +226,33 @@ def test_evidence_is_not_tried_again(strategy):
     fresh = [p.point for p in go_on(again, (), 40) if p.parent is None]
     assert len(fresh) == 5
     assert not [point for point in fresh if point in known]
+
+
+def test_nobody_waits_and_three_make_the_first_promotion():
+    proposer = proposer_for("bayesian_halving")
+    for number in range(1, 4):
+        proposer.ask(number)
+    for number, score in enumerate((0.1, None, 0.3), start=1):
+        proposer.tell(number, score)
+    assert proposer.ask(4).parent is None, "two have come as far"
+    assert proposer.ask(5).parent is None, "the fourth runs, and nobody waits for it"
+    proposer.tell(5, 0.2)
+    best = proposer.ask(6)
+    assert (best.parent, best.initial_epoch, best.epochs, best.rung) == (3, 1, 3, 1)
+    proposer.tell(4, 0.0)
+    assert proposer.ask(7).parent is None, "the best of four is promoted already"
+
+
+def test_what_a_landscape_has_told_is_used():
+    def reached(strategy, count=20):
+        best = []
+        for seed in range(5):
+            trials = go_on(proposer_for(strategy, seed, BOWL), (), count)
+            best.append(max(score_of(p.point) for p in trials))
+        return sum(best) / len(best)
+
+    assert reached("bayesian") > reached("random") + 0.01
+    assert reached("bayesian_halving", 30) > reached("random") + 0.01
 
 
 def test_what_cannot_be_searched_is_refused():

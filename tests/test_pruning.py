@@ -11,6 +11,7 @@ from imgrec.data import load
 from imgrec.datasets import digits
 from imgrec.journal import read_journal
 from imgrec.link import Outcome
+from imgrec.oracles import PROMOTING
 from imgrec.pruning import Pruning, as_pruning, best_until, rungs, verdict
 from imgrec.search import Search
 from imgrec.space import Choice, Float, Space
@@ -147,9 +148,10 @@ def test_a_rule_that_changes_is_said(few, tmp_path):
     assert len(facts(go_on)) == 4
 
 
-def test_hyperband_prunes_by_itself(few, tmp_path):
-    with pytest.raises(SearchError, match="Hyperband prunes by itself"):
-        a_search(few, tmp_path, strategy="hyperband", pruning="median")
+@pytest.mark.parametrize("strategy", PROMOTING)
+def test_what_promotes_prunes_by_itself(few, tmp_path, strategy):
+    with pytest.raises(SearchError, match=f"{strategy} prunes by itself"):
+        a_search(few, tmp_path, strategy=strategy, pruning="median")
 
 
 def test_real_trainings_are_given_up_and_leave_no_weights(few, tmp_path):

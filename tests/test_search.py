@@ -21,7 +21,7 @@ from imgrec.space import Choice, Fixed, Float, Int, Space
 from imgrec.state import replay
 
 SPACE = Space(width=Choice(2, 4), learning_rate=Float(1e-3, 1e-1, log=True), depth=Int(1, 2))
-STRATEGIES = ("random", "grid", "bayesian", "hyperband")
+STRATEGIES = ("random", "grid", "bayesian", "hyperband", "bayesian_halving")
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +248,7 @@ def test_a_dataset_is_trained_on_whole(few, tmp_path, form):
 @pytest.mark.parametrize(
     ("entries", "options", "words"),
     [
-        ({"epochs": Int(2, 4)}, {"strategy": "hyperband"}, "Hyperband decides by itself"),
+        ({"epochs": Int(2, 4)}, {"strategy": "hyperband"}, "hyperband decides by itself"),
         ({"batch_size": Choice(0, 8)}, {}, "batch_size is a whole number from 1"),
         ({"epochs": Int(0, 4)}, {}, "epochs is a whole number from 1"),
         ({"image_size": Choice((8, 0), 8)}, {}, "image_size is a whole number"),
@@ -264,6 +264,20 @@ def test_a_dataset_is_trained_on_whole(few, tmp_path, form):
 def test_what_cannot_be_searched_is_said_before_the_first_trial(few, entries, options, words):
     with pytest.raises(ImgrecError, match=words):
         Search(Space(width=Choice(2, 4), **entries), "small_cnn", few, **options)
+
+
+def test_a_promoted_trial_goes_on_with_its_parents_weights(few, tmp_path):
+    space = Space(width=Choice(2, 4), learning_rate=Float(1e-3, 1e-1, log=True), depth=1)
+    how = {"budget": 5, "epochs": 3, "directory": tmp_path, "progress": "none"}
+    how["executor"] = "inline"
+    search = Search(space, "small_cnn", few, "bayesian_halving", **how).run()
+    trials = search.snapshot().trials
+    last = next(each for each in trials.values() if each.parent)
+    assert {each.status for each in trials.values()} == {"finished"}
+    assert [point["epoch"] for point in last.curve] == [2, 3]
+    assert last.point == trials[last.parent].point
+    kept = {path.name for path in (tmp_path / "weights").iterdir()}
+    assert f"{last.parent}-last.weights.h5" not in kept, "it was continued"
 
 
 def test_a_change_is_checked_like_a_beginning(few, tmp_path):

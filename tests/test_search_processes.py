@@ -13,6 +13,7 @@ import pytest
 from imgrec.data import load
 from imgrec.datasets import digits
 from imgrec.journal import read_journal
+from imgrec.oracles import ORACLES
 from imgrec.search import Search
 from imgrec.space import Choice, Float, Space
 from imgrec.state import replay
@@ -55,7 +56,7 @@ def table_of(search):
     return json.loads(rows.to_json())
 
 
-@pytest.mark.parametrize("strategy", ["random", "grid", "bayesian", "hyperband", "halving"])
+@pytest.mark.parametrize("strategy", list(ORACLES))
 def test_real_trainings_killed_three_times_come_to_the_same_table(few, tmp_path, strategy):
     whole = a_search(few, tmp_path / "whole", strategy, executor="inline", workers=1).run()
     broken = tmp_path / "broken"
