@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Failing', 'failure_lines', 'Forecast', 'duration', 'forecast']
 
-# %% ../nbs/14z_forecast.ipynb #ef981e39
+# %% ../nbs/14z_forecast.ipynb #c48af2a3
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from .space import FIT_NAMES, Space
 from .survey import Limits, Survey, passes_of, surveyed
 from .task import Task, check_task
 
-# %% ../nbs/14z_forecast.ipynb #1cf2ef4f
+# %% ../nbs/14z_forecast.ipynb #c1cb0b78
 @dataclass(frozen=True)
 class Failing:
     "A point that cannot be trained."
@@ -55,7 +56,7 @@ def _kind(reason: str) -> str:
     "A reason without its numbers, so that alike ones are alike."
     return "".join(letter for letter in reason if not letter.isdigit())[:60]
 
-# %% ../nbs/14z_forecast.ipynb #1181c20e
+# %% ../nbs/14z_forecast.ipynb #30dbcbc1
 def failure_lines(
     space: Space,  # Whose points these are
     failing: Sequence[Failing],  # Points that cannot be trained
@@ -73,7 +74,7 @@ def failure_lines(
         lines += [f"{each.point}: {short}" for each in rest]
     return lines
 
-# %% ../nbs/14z_forecast.ipynb #1bd197c2
+# %% ../nbs/14z_forecast.ipynb #da0f04a8
 @dataclass(frozen=True, repr=False)
 class Forecast:
     "What a search is thought to take."
@@ -106,7 +107,7 @@ def duration(
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
-# %% ../nbs/14z_forecast.ipynb #2a2c4375
+# %% ../nbs/14z_forecast.ipynb #f67cd0c5
 def _table(plan: Plan, survey: Survey) -> pd.DataFrame:
     "A row a point that was looked at."
     costs, rows = costs_of(survey), {}
@@ -125,7 +126,7 @@ def _table(plan: Plan, survey: Survey) -> pd.DataFrame:
     names = dict.fromkeys(name for row in rows.values() for name in row if name not in last)
     return pd.DataFrame(list(rows.values()), columns=[*names, *last])
 
-# %% ../nbs/14z_forecast.ipynb #1cf52f93
+# %% ../nbs/14z_forecast.ipynb #8ae3d075
 def _failure_words(failing: Sequence[Failing], points: int, fails: float, causes: list[str]) -> str:
     "What fails, in lines; empty where nothing does."
     if not failing:
@@ -152,7 +153,7 @@ def _words(times: Times, needs: Needs, limit: int, main: str, failures: str) -> 
         *([failures] if failures else []),
     ]
 
-# %% ../nbs/14z_forecast.ipynb #4d61034c
+# %% ../nbs/14z_forecast.ipynb #402e9fb9
 _ENDLESS = 300  # Trials that are rehearsed where a time is all that ends a search
 
 
@@ -186,7 +187,7 @@ def _points(task: Task, planned: Sequence[Planned]) -> list[dict[str, Any]]:
     branches = branch_points(task.space, singly)
     return [*branches, *(trial.point for trial in planned), *random_points(task.space, 20)]
 
-# %% ../nbs/14z_forecast.ipynb #c40aa974
+# %% ../nbs/14z_forecast.ipynb #4f54283d
 def _told(
     task: Task, planned: list[Planned], survey: Survey, times: Times, needs: Needs, limit: int
 ) -> Forecast:
@@ -216,7 +217,15 @@ def _told(
         lines,
     )
 
-# %% ../nbs/14z_forecast.ipynb #5fc1e8ff
+# %% ../nbs/14z_forecast.ipynb #741053c8
+def _busy() -> str:
+    "A warning where others use the processors; empty where they do not."
+    load, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, os.cpu_count() or 1
+    if load <= cores:
+        return ""
+    return f", on a busy machine (load {load:.1f} on {many(cores, 'core')}): quiet, it is faster"
+
+
 def forecast(
     task: Task,  # What a search has to do
     trials: int | None = None,  # How many it may have; None: as many as the strategy has
@@ -227,7 +236,7 @@ def forecast(
     kept: int = 1,  # Trials whose weights are kept
 ) -> Forecast:  # To be printed, with `table` and `failing`
     "What a search will take, and what of it will fail; nothing of it is written."
-    begun, plan = time.monotonic(), task.plan
+    begun, plan, busy = time.monotonic(), task.plan, _busy()
     endless = trials is None and task.strategy not in ("grid", "hyperband")
     planned = rehearsed(task, _check(task, trials, minutes, workers))
     limit = free_memory() if ram_gb is None else int(ram_gb * 1e9)
@@ -239,4 +248,4 @@ def forecast(
     told, took = _told(task, planned, survey, times, needs, limit), time.monotonic() - begun
     built = sum(bool(seen.dry or seen.reason) for seen in survey.seen)
     last = f"from {built} points built and {len(survey.samples)} trained for a few steps"
-    return replace(told, lines=[*told.lines, f"{last}, in {took:.0f} s"], took=took)
+    return replace(told, lines=[*told.lines, f"{last}, in {took:.0f} s{busy}"], took=took)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['free_memory', 'held_memory', 'Asked', 'Prober', 'Here', 'prober_for']
 
-# %% ../nbs/14u_prober.ipynb #b9f4131e
+# %% ../nbs/14u_prober.ipynb #409ef98d
 import json
 import os
 import pickle
@@ -27,7 +27,7 @@ from .core import DataError
 from .plan import Plan
 from .probes import answer, peak_memory
 
-# %% ../nbs/14u_prober.ipynb #2c2258e9
+# %% ../nbs/14u_prober.ipynb #743e9461
 def _told(path: str) -> dict[str, int]:
     "The sizes that a file of Linux tells, in bytes."
     lines = Path(path).read_text().splitlines()
@@ -46,7 +46,7 @@ def _group_rest() -> float:
     return float("inf") if most == "max" else int(most) - held
 
 
-def free_memory() -> int:
+def free_memory() -> int:  # Bytes
     "Bytes that processes can still have: of the machine, or of the container."
     if sys.platform == "linux":
         return int(min(_told("/proc/meminfo")["MemAvailable"], _group_rest()))
@@ -62,7 +62,7 @@ def held_memory(
     except OSError:  # it has ended, or this is no Linux
         return 0
 
-# %% ../nbs/14u_prober.ipynb #1eb8fbae
+# %% ../nbs/14u_prober.ipynb #0660485a
 _START = 180.0  # Seconds that it may take to be ready; with a cold disk TensorFlow needs many
 
 
@@ -113,7 +113,7 @@ def _start(packed: bytes) -> _Child:
     _send(child, packed)
     return child
 
-# %% ../nbs/14u_prober.ipynb #d0de868c
+# %% ../nbs/14u_prober.ipynb #e32682af
 def _kill(child: _Child) -> None:
     "End a process, and see it gone."
     child.process.kill()
@@ -136,7 +136,7 @@ def _fate(child: _Child, most: float) -> str:
     said = child.errors.read().decode(errors="replace").strip().rpartition("\n")[2]
     return f"its process ended with code {code}: {said[-300:]}"
 
-
+# %% ../nbs/14u_prober.ipynb #b71230ea
 def _heard(child: _Child, seconds: float, most: float) -> dict[str, Any]:
     "The next thing that a process says, or why there is none; it is ended then."
     until = time.monotonic() + seconds
@@ -156,7 +156,7 @@ def _heard(child: _Child, seconds: float, most: float) -> dict[str, Any]:
             continue
         return json.loads(line) if line else {"failed": _fate(child, most)}
 
-# %% ../nbs/14u_prober.ipynb #cf947df8
+# %% ../nbs/14u_prober.ipynb #ef228444
 class Asked(Protocol):
     "What answers orders: another process, or this one."
 
@@ -203,7 +203,7 @@ class Prober:
         if self.child is not None:
             _kill(self.child)
 
-# %% ../nbs/14u_prober.ipynb #ce848c60
+# %% ../nbs/14u_prober.ipynb #4e0a54c5
 def _ready(prober: Prober) -> dict[str, Any]:
     "Start a process if none is there; empty, or why there is none."
     if prober.child is not None and prober.child.process.poll() is None:
@@ -228,7 +228,7 @@ def _asked(prober: Prober, order: Mapping[str, Any], seconds: float) -> dict[str
     _send(prober.child, dict(order))
     return _heard(prober.child, seconds, prober.most)
 
-# %% ../nbs/14u_prober.ipynb #3296ab45
+# %% ../nbs/14u_prober.ipynb #efa3fddd
 class Here:
     "This process in place of another one."
 

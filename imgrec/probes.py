@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FEW', 'spec_of', 'built_dry', 'Clock', 'pace', 'peak_memory', 'measured', 'answer', 'serve']
 
-# %% ../nbs/14t_probes.ipynb #f3678136
+# %% ../nbs/14t_probes.ipynb #e3cebad9
 import contextlib
 import json
 import math
@@ -36,7 +36,7 @@ from .settings import load_settings
 from .space import arguments_of
 from .trials import fit_point, save_weights, traces_forgotten
 
-# %% ../nbs/14t_probes.ipynb #61479e58
+# %% ../nbs/14t_probes.ipynb #4fceec2f
 def _data_options(plan: Plan, point: Mapping[str, Any]) -> dict[str, Any]:
     "What a point changes about the data."
     return arguments_of(point, own_names(plan.build)).data
@@ -54,7 +54,7 @@ def spec_of(
     assert splits.catalog is not None  # `check_plan` has said so
     return load_settings(splits.catalog, {**splits.settings, **options})
 
-# %% ../nbs/14t_probes.ipynb #a2d9291a
+# %% ../nbs/14t_probes.ipynb #d4c9a261
 def _leaves(model: keras.Model) -> list[keras.Layer]:
     "The layers of a model, and of the models in it."
     found = [_leaves(each) if isinstance(each, keras.Model) else [each] for each in model.layers]
@@ -70,7 +70,7 @@ def _counts(model: keras.Model) -> dict[str, int]:
     except (AttributeError, ValueError, ModelError):  # not made by Keras's functional API
         return {"multiply_adds": 0, "activations": 0}
 
-
+# %% ../nbs/14t_probes.ipynb #8b0e4cab
 def built_dry(
     plan: Plan,  # What all trials share
     point: Mapping[str, Any],  # A value for each entry of a space
@@ -90,7 +90,7 @@ def built_dry(
         "build": time.perf_counter() - started,
     }
 
-# %% ../nbs/14t_probes.ipynb #d8b642de
+# %% ../nbs/14t_probes.ipynb #e50a89e2
 class Clock(keras.callbacks.Callback):
     "Notes when batches and epochs end."
 
@@ -131,7 +131,7 @@ def pace(
     first = 1 if len(times) > 3 else 0
     return (times[-1] - times[first]) / (len(times) - 1 - first)
 
-# %% ../nbs/14t_probes.ipynb #59b04671
+# %% ../nbs/14t_probes.ipynb #da660265
 def _parts(clock: Clock, started: float, ended: float) -> dict[str, float]:
     "What the times of two epochs or more mean."
     step, valid_step = pace(clock.train[-1]), pace(clock.test[-1])
@@ -146,7 +146,7 @@ def _parts(clock: Clock, started: float, ended: float) -> dict[str, float]:
         "epoch": rest,
     }
 
-# %% ../nbs/14t_probes.ipynb #e66db596
+# %% ../nbs/14t_probes.ipynb #af957ec0
 def _forget_peak() -> None:
     "Begin to count the peak anew, where the system can."
     if sys.platform == "linux":
@@ -154,7 +154,7 @@ def _forget_peak() -> None:
             Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory() -> int:
+def peak_memory() -> int:  # Bytes
     "The most bytes held since `measured` began; elsewhere than on Linux, ever."
     if sys.platform == "linux":
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -164,7 +164,7 @@ def peak_memory() -> int:
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-# %% ../nbs/14t_probes.ipynb #bb5c4ac2
+# %% ../nbs/14t_probes.ipynb #98ba89a6
 FEW = 384  # Pictures of each part that are decoded to measure a new size
 
 
@@ -196,7 +196,7 @@ def _opened(plan: Plan, point: Mapping[str, Any]) -> tuple[Splits, dict[str, flo
     rest = {name: value for name, value in point.items() if name not in new}
     return splits_of(replace(plan, splits=small), rest), {"decode": each}
 
-# %% ../nbs/14t_probes.ipynb #78887327
+# %% ../nbs/14t_probes.ipynb #5ce666a0
 def _saved(model: keras.Model) -> dict[str, float]:
     "What saving the weights takes in seconds, and on the disk in bytes."
     with tempfile.TemporaryDirectory(prefix="imgrec-forecast-") as folder:
@@ -204,7 +204,7 @@ def _saved(model: keras.Model) -> dict[str, float]:
         save_weights(model, path)
         return {"save": time.perf_counter() - started, "weights": path.stat().st_size}
 
-
+# %% ../nbs/14t_probes.ipynb #befc9d1d
 def measured(
     plan: Plan,  # What all trials share
     point: Mapping[str, Any],  # A value for each entry of a space
@@ -231,7 +231,7 @@ def measured(
     told["start"] += time.perf_counter() - done  # memory is let go
     return {**told, **decode, "memory": peak_memory()}
 
-# %% ../nbs/14t_probes.ipynb #13b746b5
+# %% ../nbs/14t_probes.ipynb #e652548d
 def answer(
     plan: Plan,  # What all trials share
     order: Mapping[str, Any],  # `do`: "build" or "measure", `point`, `seed`, and for it `steps`

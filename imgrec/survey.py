@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['passes_of', 'Limits', 'Seen', 'Survey', 'surveyed']
 
-# %% ../nbs/14x_survey.ipynb #7aa721eb
+# %% ../nbs/14x_survey.ipynb #8a30bc86
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from .prober import Asked, Here, prober_for
 from .probes import spec_of
 from .space import arguments_of
 
-# %% ../nbs/14x_survey.ipynb #2586c244
+# %% ../nbs/14x_survey.ipynb #c3625a02
 def _pictures(plan: Plan, part: str, balance: bool) -> int:
     "Pictures of a part in one pass."
     splits = plan.splits
@@ -35,7 +35,7 @@ def _pictures(plan: Plan, part: str, balance: bool) -> int:
         return int(counts.max() * len(counts))
     return int(good.sum())
 
-
+# %% ../nbs/14x_survey.ipynb #4730937e
 def passes_of(
     plan: Plan,  # What all trials share
     point: Mapping[str, Any],  # A value for each entry of a space
@@ -56,7 +56,7 @@ def passes_of(
     steps = [-(-_pictures(plan, part, balance) // batch) for part in ("train", "valid")]
     return steps[0], steps[1]
 
-# %% ../nbs/14x_survey.ipynb #cc4158a5
+# %% ../nbs/14x_survey.ipynb #20f22f05
 @dataclass(frozen=True)
 class Limits:
     "What a survey may take."
@@ -96,7 +96,7 @@ def _model_key(plan: Plan, point: Mapping[str, Any]) -> str:
     spec = spec_of(plan, point)[0]
     return value_text([told.model, told.build, told.frozen_layers, list(spec.shape)])
 
-# %% ../nbs/14x_survey.ipynb #1d1587dc
+# %% ../nbs/14x_survey.ipynb #45c0765a
 def _seen_once(
     plan: Plan, prober: Asked, points: Sequence[dict[str, Any]], until: float, patience: float
 ) -> list[Seen]:
@@ -119,7 +119,7 @@ def _seen_once(
         seen.append(Seen(point, {} if reason else dry, reason))
     return seen
 
-# %% ../nbs/14x_survey.ipynb #72be409a
+# %% ../nbs/14x_survey.ipynb #f6def842
 _ENOUGH = 1.0  # Seconds of steps in an epoch that is measured
 
 
@@ -137,6 +137,17 @@ def _order(plan: Plan, sample: Sample, cost: Mapping[str, float] | None) -> dict
         "valid_steps": max(min(valid_steps, max(most // 3, 3)), 1),
     }
 
+# %% ../nbs/14x_survey.ipynb #e5703ffd
+def _mark(survey: Survey, sample: Sample, reason: str) -> None:
+    "Note that a point fails; where memory is short, those that are as large do so too."
+    large = reason.startswith("does not fit")
+    for place, seen in enumerate(survey.seen):
+        alike = bool(seen.dry) and all(
+            seen.dry[name] >= sample.dry[name] for name in ("parameters", "activations", "batch")
+        )
+        if seen.point == sample.point or (large and alike and not seen.reason):
+            survey.seen[place] = replace(seen, reason=reason)
+
 
 def _measured_once(
     plan: Plan, prober: Asked, survey: Survey, sample: Sample, seconds: float
@@ -150,14 +161,12 @@ def _measured_once(
     if found.get("failed", "").startswith("no answer"):
         survey.slow.append(sample.point)
     elif "failed" in found:
-        for place, seen in enumerate(survey.seen):
-            if seen.point == sample.point:
-                survey.seen[place] = replace(seen, reason=found["failed"])
+        _mark(survey, sample, found["failed"])
     elif "decode" in found:
         survey.decode[value_text(spec_of(plan, sample.point)[1]["image_size"])] = found["decode"]
     return found
 
-# %% ../nbs/14x_survey.ipynb #ac84ed34
+# %% ../nbs/14x_survey.ipynb #da011d9e
 def _heaviest(samples: Sequence[Sample]) -> Sample:
     "The point that is likely to need most memory."
 
@@ -180,7 +189,7 @@ def _guess(plan: Plan, survey: Survey, sample: Sample) -> float:
     cost = cost_of(survey.samples, sample.point, sample.dry)
     return cost["start"] + 2 * (min(_ENOUGH, 100 * cost["step"]) + 4 * cost["step"]) + cost["epoch"]
 
-# %% ../nbs/14x_survey.ipynb #9822f4e4
+# %% ../nbs/14x_survey.ipynb #c9b8d8f5
 def _candidates(survey: Survey) -> list[Sample]:
     "Points that were built and not measured, and have not failed; those that are alike once."
     done = [*(sample.point for sample in survey.samples), *survey.slow]
@@ -205,11 +214,10 @@ def _measure_first(plan: Plan, prober: Asked, survey: Survey, seconds: float) ->
     reasons += ["Measuring takes too long; give it more seconds."] if survey.slow else []
     raise SearchError(f"No combination of the space can be trained: {' '.join(reasons[:3])}")
 
-# %% ../nbs/14x_survey.ipynb #d5007a91
+# %% ../nbs/14x_survey.ipynb #7b85fcd1
 def _measure(plan: Plan, prober: Asked, survey: Survey, until: float, patience: float) -> None:
     "Measure points as long as there is time, the heaviest at last."
     _measure_first(plan, prober, survey, patience)
-    heaviest = None
     while candidates := _candidates(survey):
         heaviest = _heaviest(candidates)
         others = [sample for sample in candidates if sample is not heaviest]
@@ -223,10 +231,13 @@ def _measure(plan: Plan, prober: Asked, survey: Survey, until: float, patience: 
         found = _measured_once(plan, prober, survey, chosen, patience)
         if "failed" not in found:
             survey.samples.append(Sample(chosen.point, chosen.dry, found))
-    if heaviest is not None:
-        found = _measured_once(plan, prober, survey, heaviest, patience)
-        if "failed" not in found:
-            survey.samples.append(Sample(heaviest.point, heaviest.dry, found))
+    for _ in range(3):  # the largest that fits
+        if candidates := _candidates(survey):
+            heaviest = _heaviest(candidates)
+            found = _measured_once(plan, prober, survey, heaviest, patience)
+            if "failed" not in found:
+                survey.samples.append(Sample(heaviest.point, heaviest.dry, found))
+                return
 
 
 def _trial(plan: Plan, survey: Survey, sample: Sample) -> float:
@@ -235,7 +246,7 @@ def _trial(plan: Plan, survey: Survey, sample: Sample) -> float:
     epochs = sample.point.get("epochs", plan.epochs)
     return trial_seconds(cost, epochs, *passes_of(plan, sample.point))
 
-# %% ../nbs/14x_survey.ipynb #d6994696
+# %% ../nbs/14x_survey.ipynb #80ce55be
 def _crowded(plan: Plan, survey: Survey, limits: Limits, patience: float) -> float:
     "How many times longer a trial takes when others run beside it."
     usual, count = survey.samples[0], min(limits.workers, 4)
@@ -260,7 +271,7 @@ def _trial_measured(plan: Plan, sample: Sample, found: Mapping[str, float]) -> f
     epochs = sample.point.get("epochs", plan.epochs)
     return trial_seconds(found, epochs, *passes_of(plan, sample.point))
 
-# %% ../nbs/14x_survey.ipynb #d9fce4a4
+# %% ../nbs/14x_survey.ipynb #3a55897f
 def surveyed(
     plan: Plan,  # What all trials share
     points: Sequence[dict[str, Any]],  # To be built, the most telling first
