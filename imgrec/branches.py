@@ -6,7 +6,7 @@
 __all__ = ['Pair', 'value_text', 'telling_values', 'branches_of', 'reachable', 'branch_points', 'random_points', 'Cause',
            'causes_of']
 
-# %% ../nbs/14s_branches.ipynb #e43727bc
+# %% ../nbs/14s_branches.ipynb #8e0867e3
 import itertools
 import json
 import math
@@ -19,7 +19,7 @@ import numpy as np
 from .entries import Entry, Fixed, Float, Int, ends_of, grid_values, holds
 from .space import Space, used_with
 
-# %% ../nbs/14s_branches.ipynb #b179e058
+# %% ../nbs/14s_branches.ipynb #81a53e8c
 def value_text(
     value: Any,  # Anything that JSON can hold
 ) -> str:  # Different for 1, 1.0 and True
@@ -45,7 +45,7 @@ def telling_values(
     free = [v for v in itertools.islice(values, 1000) if v not in asked][:1] if asked else []
     return list(dict.fromkeys([values[0], values[-1], *asked, *free]))
 
-# %% ../nbs/14s_branches.ipynb #5bda00f6
+# %% ../nbs/14s_branches.ipynb #abe2846d
 def _ways(space: Space, names: Sequence[str], so_far: dict[str, Any]) -> Iterator[dict[str, Any]]:
     "All ways to set the named entries, as far as they are used."
     if not names:
@@ -69,7 +69,7 @@ def branches_of(
     deciding = [name for name in space.ordered if _waiting(space, name)]
     return list(itertools.islice(_ways(space, deciding, {}), limit))
 
-# %% ../nbs/14s_branches.ipynb #d7d721e6
+# %% ../nbs/14s_branches.ipynb #c2e3ecdc
 def reachable(
     space: Space,  # Any
     wanted: Mapping[str, Any],  # Values that a point shall have
@@ -89,7 +89,7 @@ def reachable(
         found[above] = fitting[0]
     return found
 
-# %% ../nbs/14s_branches.ipynb #52d06ae0
+# %% ../nbs/14s_branches.ipynb #622fe5c1
 Pair = frozenset[tuple[str, str]]
 
 
@@ -118,7 +118,7 @@ def _completed(
         point[name] = values[gains.index(max(gains))]
     return {name: point[name] for name in space.entries if name in point}
 
-# %% ../nbs/14s_branches.ipynb #4c4c6bf4
+# %% ../nbs/14s_branches.ipynb #3fb5608f
 def _all_pairs(space: Space, names: Collection[str]) -> dict[Pair, dict[str, Any]]:
     "Each value by itself, then each pair of values that a point can have, with what it needs."
     found: dict[Pair, dict[str, Any]] = {}
@@ -136,7 +136,7 @@ def _all_pairs(space: Space, names: Collection[str]) -> dict[Pair, dict[str, Any
             found[frozenset((n, value_text(v)) for n, v in wanted.items())] = needed
     return found
 
-# %% ../nbs/14s_branches.ipynb #dff4c393
+# %% ../nbs/14s_branches.ipynb #42049501
 def branch_points(
     space: Space,  # Any
     singly: Collection[str] = (),  # Entries whose values need not meet each value of the others
@@ -160,7 +160,7 @@ def branch_points(
         there |= {value_text({n: points[-1].get(n) for n in way}) for way in ways}
     return points
 
-# %% ../nbs/14s_branches.ipynb #48272456
+# %% ../nbs/14s_branches.ipynb #52680c57
 def _drawn(entry: Entry, draw: np.random.Generator) -> Any:
     "A value by chance."
     if isinstance(entry, Float):
@@ -191,7 +191,7 @@ def random_points(
         points.append({name: point[name] for name in space.entries if name in point})
     return points
 
-# %% ../nbs/14s_branches.ipynb #92a253e3
+# %% ../nbs/14s_branches.ipynb #04c5793d
 _SIGNS = {
     "=": lambda have, want: value_text(have) == value_text(want),
     ">=": lambda have, want: have >= want,
@@ -216,7 +216,7 @@ class Cause:
         "Whether a point has this cause."
         return all(n in point and _SIGNS[sign](point[n], value) for n, sign, value in self.parts)
 
-# %% ../nbs/14s_branches.ipynb #50165645
+# %% ../nbs/14s_branches.ipynb #54da919f
 def _candidates(space: Space, failing: Sequence[Mapping[str, Any]]) -> list[Cause]:
     "Each value and each end of a range among failing points, then these two by two."
     parts: dict[str, tuple[str, str, Any]] = {}
@@ -231,7 +231,7 @@ def _candidates(space: Space, failing: Sequence[Mapping[str, Any]]) -> list[Caus
     found = [(part,) for part in parts.values()]
     return [Cause(each, 0) for each in [*found, *(p for p in both if p[0][0] != p[1][0])]]
 
-# %% ../nbs/14s_branches.ipynb #8a3368a4
+# %% ../nbs/14s_branches.ipynb #b7582ead
 def causes_of(
     space: Space,  # Whose points these are
     failing: Sequence[Mapping[str, Any]],  # Points that fail for one reason

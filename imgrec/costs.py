@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COSTS', 'Sample', 'unlike', 'cost_of', 'trial_seconds', 'misjudged', 'next_to_measure']
 
-# %% ../nbs/14v_costs.ipynb #c9ee4fd6
+# %% ../nbs/14v_costs.ipynb #1626ae3a
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from scipy.optimize import nnls
 
 from .branches import value_text
 
-# %% ../nbs/14v_costs.ipynb #8ada8522
+# %% ../nbs/14v_costs.ipynb #de688a5e
 @dataclass(frozen=True)
 class Sample:
     "A point that was measured."
@@ -65,7 +65,7 @@ def _amounts(samples: Sequence[Sample], name: str) -> np.ndarray:
     rows = np.array([_row(name, sample.dry) for sample in samples])
     return nnls(rows / values[:, None], np.ones(len(values)))[0]
 
-# %% ../nbs/14v_costs.ipynb #710afbec
+# %% ../nbs/14v_costs.ipynb #c67308f1
 def _is_amount(value: Any) -> bool:
     "Whether a value is a number, whose effect the counts see."
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -84,7 +84,7 @@ def unlike(
     sizes = [abs(math.log((mine[n] + 1e-6) / (theirs[n] + 1e-6))) for n in mine]
     return 1.5 * differ + sum(sizes) / 4
 
-# %% ../nbs/14v_costs.ipynb #5076e81b
+# %% ../nbs/14v_costs.ipynb #05e22c5b
 def cost_of(
     samples: Sequence[Sample],  # At least one
     point: Mapping[str, Any],  # A value for each entry
@@ -102,7 +102,7 @@ def cost_of(
         costs[name] = float(_row(name, dry) @ amounts) * factor
     return costs
 
-# %% ../nbs/14v_costs.ipynb #457a5c07
+# %% ../nbs/14v_costs.ipynb #101a897d
 def trial_seconds(
     cost: Mapping[str, float],  # From `cost_of`, or as it was measured
     epochs: int,  # That it trains
@@ -113,7 +113,7 @@ def trial_seconds(
     epoch = steps * cost["step"] + valid_steps * cost["valid_step"] + cost["epoch"]
     return cost["start"] + epochs * epoch + cost["save"]
 
-# %% ../nbs/14v_costs.ipynb #b50da6b7
+# %% ../nbs/14v_costs.ipynb #56ce60b0
 def misjudged(
     samples: Sequence[Sample],  # That were measured
     epochs: int = 5,  # Of a usual trial
@@ -129,7 +129,7 @@ def misjudged(
         errors.append(math.log(guess / trial_seconds(sample.found, epochs, steps, steps // 4)))
     return float(np.sqrt(np.mean(np.square(errors))))
 
-# %% ../nbs/14v_costs.ipynb #97fbfbaa
+# %% ../nbs/14v_costs.ipynb #07fedf1f
 def next_to_measure(
     samples: Sequence[Sample],  # That were measured, at least one
     candidates: Sequence[Sample],  # With an empty `found`

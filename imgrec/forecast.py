@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Failing', 'failure_lines', 'Forecast', 'duration', 'forecast']
 
-# %% ../nbs/14z_forecast.ipynb #c48af2a3
+# %% ../nbs/14z_forecast.ipynb #b5b8f88e
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from .space import FIT_NAMES, Space
 from .survey import Limits, Survey, passes_of, surveyed
 from .task import Task, check_task
 
-# %% ../nbs/14z_forecast.ipynb #c1cb0b78
+# %% ../nbs/14z_forecast.ipynb #bf423d8b
 @dataclass(frozen=True)
 class Failing:
     "A point that cannot be trained."
@@ -56,7 +56,7 @@ def _kind(reason: str) -> str:
     "A reason without its numbers, so that alike ones are alike."
     return "".join(letter for letter in reason if not letter.isdigit())[:60]
 
-# %% ../nbs/14z_forecast.ipynb #30dbcbc1
+# %% ../nbs/14z_forecast.ipynb #300c66ee
 def failure_lines(
     space: Space,  # Whose points these are
     failing: Sequence[Failing],  # Points that cannot be trained
@@ -74,7 +74,7 @@ def failure_lines(
         lines += [f"{each.point}: {short}" for each in rest]
     return lines
 
-# %% ../nbs/14z_forecast.ipynb #da0f04a8
+# %% ../nbs/14z_forecast.ipynb #06c6a1e3
 @dataclass(frozen=True, repr=False)
 class Forecast:
     "What a search is thought to take."
@@ -107,7 +107,7 @@ def duration(
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
-# %% ../nbs/14z_forecast.ipynb #f67cd0c5
+# %% ../nbs/14z_forecast.ipynb #f5cb0ab8
 def _table(plan: Plan, survey: Survey) -> pd.DataFrame:
     "A row a point that was looked at."
     costs, rows = costs_of(survey), {}
@@ -126,7 +126,7 @@ def _table(plan: Plan, survey: Survey) -> pd.DataFrame:
     names = dict.fromkeys(name for row in rows.values() for name in row if name not in last)
     return pd.DataFrame(list(rows.values()), columns=[*names, *last])
 
-# %% ../nbs/14z_forecast.ipynb #8ae3d075
+# %% ../nbs/14z_forecast.ipynb #34459a4e
 def _failure_words(failing: Sequence[Failing], points: int, fails: float, causes: list[str]) -> str:
     "What fails, in lines; empty where nothing does."
     if not failing:
@@ -153,7 +153,7 @@ def _words(times: Times, needs: Needs, limit: int, main: str, failures: str) -> 
         *([failures] if failures else []),
     ]
 
-# %% ../nbs/14z_forecast.ipynb #402e9fb9
+# %% ../nbs/14z_forecast.ipynb #356fb07b
 _ENDLESS = 300  # Trials that are rehearsed where a time is all that ends a search
 
 
@@ -187,7 +187,7 @@ def _points(task: Task, planned: Sequence[Planned]) -> list[dict[str, Any]]:
     branches = branch_points(task.space, singly)
     return [*branches, *(trial.point for trial in planned), *random_points(task.space, 20)]
 
-# %% ../nbs/14z_forecast.ipynb #4f54283d
+# %% ../nbs/14z_forecast.ipynb #f009ebbd
 def _told(
     task: Task, planned: list[Planned], survey: Survey, times: Times, needs: Needs, limit: int
 ) -> Forecast:
@@ -217,7 +217,7 @@ def _told(
         lines,
     )
 
-# %% ../nbs/14z_forecast.ipynb #741053c8
+# %% ../nbs/14z_forecast.ipynb #fcd696d8
 def _busy() -> str:
     "A warning where others use the processors; empty where they do not."
     load, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, os.cpu_count() or 1

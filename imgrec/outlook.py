@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['costs_of', 'makespan', 'Times', 'times_of', 'dominant', 'Needs', 'needs_of']
 
-# %% ../nbs/14y_outlook.ipynb #eab88b69
+# %% ../nbs/14y_outlook.ipynb #6a866722
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from .rehearsal import Planned, pruned_epochs
 from .space import Space
 from .survey import Survey, passes_of
 
-# %% ../nbs/14y_outlook.ipynb #f0419622
+# %% ../nbs/14y_outlook.ipynb #1320569f
 def costs_of(
     survey: Survey,  # With one sample at least
 ) -> dict[str, dict[str, float]]:  # By `value_text` of the point
@@ -36,7 +36,7 @@ def costs_of(
             found[key] = measured.get(key) or cost_of(survey.samples, seen.point, seen.dry)
     return found
 
-# %% ../nbs/14y_outlook.ipynb #2a3ddcb6
+# %% ../nbs/14y_outlook.ipynb #510065ff
 def makespan(
     seconds: Sequence[float],  # Of each trial, in their order
     workers: int,  # That run them; 0 counts as one
@@ -48,7 +48,7 @@ def makespan(
         ends[place] += each
     return max(ends)
 
-# %% ../nbs/14y_outlook.ipynb #107e5011
+# %% ../nbs/14y_outlook.ipynb #8aaf300a
 _TIMING = 0.08  # Standard deviation of a run's time, as a share
 _DRAWS = 200  # Of the sum
 
@@ -89,7 +89,7 @@ def _decoding(plan: Plan, survey: Survey, points: Sequence[Mapping[str, Any]]) -
     sizes = {value_text(spec_of(plan, p)[1]["image_size"]) for p in points}
     return sum(len(plan.splits.catalog) * survey.decode.get(size, 0.0) for size in sizes)
 
-# %% ../nbs/14y_outlook.ipynb #97c2b2a6
+# %% ../nbs/14y_outlook.ipynb #33626da7
 def _drawn(
     table: np.ndarray, lengths: Sequence[Sequence[int]], survey: Survey, workers: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +108,7 @@ def _drawn(
         counts.append(epochs.sum())
     return np.array(sums), np.array(counts)
 
-# %% ../nbs/14y_outlook.ipynb #6529044b
+# %% ../nbs/14y_outlook.ipynb #5b15a18f
 def times_of(
     plan: Plan,  # What all trials share
     planned: Sequence[Planned],  # The trials to come
@@ -128,7 +128,7 @@ def times_of(
     fails = float(np.mean(table[~np.isnan(table[:, 0]), 1] == 0))
     return Times(len(planned), round(counts.mean()), middle, low, high, each, fails)
 
-# %% ../nbs/14y_outlook.ipynb #9c53a8a8
+# %% ../nbs/14y_outlook.ipynb #3f25058c
 def _halves(space: Space, name: str, values: Sequence[Any]) -> list[tuple[str, list[bool]]]:
     "Ways to set some trials apart by an entry: by a value of a list, or the upper half of a range."
     kind = space.entries[name]
@@ -143,7 +143,7 @@ def _halves(space: Space, name: str, values: Sequence[Any]) -> list[tuple[str, l
         for text in dict.fromkeys(texts)
     ]
 
-# %% ../nbs/14y_outlook.ipynb #4badaaf1
+# %% ../nbs/14y_outlook.ipynb #a3ec0338
 def dominant(
     space: Space,  # What is searched
     planned: Sequence[Planned],  # The trials to come
@@ -163,7 +163,7 @@ def dominant(
                 text = f"{label} takes {share:.0%} of the time in {trials:.0%} of the trials"
     return text
 
-# %% ../nbs/14y_outlook.ipynb #f91cedd1
+# %% ../nbs/14y_outlook.ipynb #cf453525
 _MARGIN = 1.2  # On memory that was measured: 8 to 10 trials in a row took up to 8 % more
 
 

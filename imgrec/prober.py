@@ -224,7 +224,7 @@ def _asked(prober: Prober, order: Mapping[str, Any], seconds: float) -> dict[str
     if lost:
         return lost
     assert prober.child is not None
-    prober.fresh = prober.fresh and order["do"] == "build"
+    prober.fresh = prober.fresh and order["do"] != "measure"
     _send(prober.child, dict(order))
     return _heard(prober.child, seconds, prober.most)
 

@@ -234,10 +234,12 @@ def measured(
 # %% ../nbs/14t_probes.ipynb #e652548d
 def answer(
     plan: Plan,  # What all trials share
-    order: Mapping[str, Any],  # `do`: "build" or "measure", `point`, `seed`, and for it `steps`
+    order: Mapping[str, Any],  # `do`: "start", "build" or "measure", and its arguments
 ) -> dict[str, Any]:  # What was found out, or `failed`: the reason
     "Carry out an order; an error becomes an answer."
     todo = {name: value for name, value in order.items() if name != "do"}
+    if order["do"] == "start":
+        return {}
     try:
         return built_dry(plan, **todo) if order["do"] == "build" else measured(plan, **todo)
     except Exception as error:  # whatever a builder of somebody's raises

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Planned', 'rehearsed', 'pruned_epochs']
 
-# %% ../nbs/14w_rehearsal.ipynb #b1457ee2
+# %% ../nbs/14w_rehearsal.ipynb #c52406ab
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +17,7 @@ from .pruning import Pruning, rungs, verdict
 from .state import SearchState, TrialState
 from .task import Task, restored_proposer
 
-# %% ../nbs/14w_rehearsal.ipynb #566f8371
+# %% ../nbs/14w_rehearsal.ipynb #f5acdeab
 @dataclass(frozen=True)
 class Planned:
     "A trial to come."
@@ -59,7 +59,7 @@ def rehearsed(
         found += [Planned(point, point.get("epochs", task.plan.epochs)) for point in more]
     return found
 
-# %% ../nbs/14w_rehearsal.ipynb #9f419591
+# %% ../nbs/14w_rehearsal.ipynb #6f798772
 _NOISE = 1 / 3
 
 

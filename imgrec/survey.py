@@ -115,6 +115,8 @@ def _seen_once(
                 continue
             order = {"do": "build", "point": point, "seed": 1}
             built[key] = prober.ask(order, patience)
+            if built[key].get("failed", "").startswith("no answer"):
+                until += patience  # the others are not to pay for it
         dry, reason = built[key] | {"batch": batch}, built[key].get("failed", "")
         seen.append(Seen(point, {} if reason else dry, reason))
     return seen
@@ -281,11 +283,12 @@ def surveyed(
     patience = max(limits.seconds / 3, 5.0)
     with prober_for(plan, limits.bytes) as prober:
         survey = Survey(here=isinstance(prober, Here))
-        prober.ask({"do": "build", "point": points[0], "seed": 1}, patience)  # it starts
+        prober.ask({"do": "start"}, patience)
         survey.start, survey.base = prober.seconds, prober.memory
         begun = time.monotonic()
         survey.seen = _seen_once(plan, prober, points, begun + 0.4 * limits.seconds, patience)
-        _measure(plan, prober, survey, begun + limits.seconds, max(limits.seconds, 20.0))
+        until = max(begun + limits.seconds, time.monotonic() + limits.seconds / 2)
+        _measure(plan, prober, survey, until, max(limits.seconds, 20.0))
     if limits.workers > 1 and not survey.here:
         survey.crowd = _crowded(plan, survey, limits, 4 * patience)
     return survey
