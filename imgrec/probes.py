@@ -246,7 +246,7 @@ def answer(
         plain = re.sub("\x1b\\[[0-9;]*m", "", f"{type(error).__name__}: {error}")  # no colours
         return {"failed": plain[:500]}
 
-
+# %% ../nbs/14t_probes.ipynb #3825d6ae
 def _orders(inbox: SimpleQueue) -> None:
     "Pass on orders; ends this process when there will be none."
     try:
