@@ -28,7 +28,7 @@ from .journal import Journal
 from .link import Outcome
 from .oracles import MODELLED
 from .plan import Plan
-from .task import Task, splits_from
+from .task import Task, settings_of, splits_from
 from .workers import Shared
 
 # %% ../nbs/14k_launch.ipynb #593994f9
@@ -138,7 +138,8 @@ def launch(
 ) -> subprocess.Popen:  # The process, which needs some seconds to begin
     "Start the process of a search, and do not wait for it."
     directory = job.task.directory.resolve()
-    parcel = packed(replace(job, task=replace(job.task, directory=directory)))
+    builder = settings_of(job.task)["build"]  # a function of a notebook has no source elsewhere
+    parcel = packed(replace(job, task=replace(job.task, directory=directory, builder=builder)))
     directory.mkdir(parents=True, exist_ok=True)
     paths = [path or str(Path.cwd()) for path in sys.path]
     begins = "job = sys.stdin.buffer.read(); from imgrec.launch import main; main(job)"

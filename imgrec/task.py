@@ -44,6 +44,7 @@ class Task:
     keep: int = 3  # Of how many of the best trials the weights stay
     declared_space: Space | None = None  # As the code has it; None: as it is
     declared_budget: Budget | None = None  # As the code has it; None: as it is
+    builder: str = ""  # The builder's name and digest where its code can be read, if not here
 
 # %% ../nbs/14f_task.ipynb #f4a8b0f6
 def _build_facts(build: Build) -> str:
@@ -70,7 +71,7 @@ def settings_of(
         "strategy": task.strategy,
         "objective": plan.objective,
         "direction": plan.direction,
-        "build": _build_facts(plan.build),
+        "build": task.builder or _build_facts(plan.build),
         "epochs": plan.epochs,
         "seed": task.seed,
         "pruning": task.pruning and repr(task.pruning),

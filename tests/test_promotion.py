@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgrec.promotion import Line, expected, next_up, rungs_of, standing, waiting
+from imgrec.promotion import Line, expected, next_up, rungs_of, standing, telling, waiting
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=3)
 
@@ -70,3 +70,28 @@ def test_a_score_of_other_epochs_is_carried_to_the_end():
     lines = [Line("a", {1: 0.9, 3: 0.6, 9: 0.5}), Line("b", {2: 0.9}, free=False)]
     assert expected(lines, [1, 3, 9]) == pytest.approx([0.5, 0.9 - 0.3 - 0.1])
     assert next_up(lines, [1, 3, 9]) is None
+
+
+def test_rungs_of_luck_are_mostly_left_out_and_others_hardly_ever():
+    rng, left_out = np.random.default_rng(0), []
+    for spread in (0.0, 0.05):
+        found = []
+        for _ in range(400):
+            scores = 0.5 + rng.normal(0, spread, 8) + rng.normal(0, 0.01, 8)
+            lines = [Line(str(n), {1: s}, error={1: 0.01}) for n, s in enumerate(scores)]
+            found.append(telling(lines, [1, 3, 9]) == [3, 9])
+        left_out.append(np.mean(found))
+    assert left_out[0] > 0.9 and left_out[1] < 0.02
+
+
+@given(st.lists(st.floats(0, 1), min_size=8, max_size=20), st.data())
+@settings(deadline=None)
+def test_what_eight_lines_have_said_stays(scores, data):
+    lines = [Line(str(n), {1: s}, error={1: 0.1}) for n, s in enumerate(scores)]
+    later = data.draw(st.integers(8, len(lines)))
+    assert telling(lines[:later], [1, 3]) == telling(lines, [1, 3])
+
+
+def test_where_errors_are_not_known_every_rung_counts():
+    lines = [Line(str(n), {1: 0.5}) for n in range(20)]
+    assert telling(lines, [1, 3, 9]) == [1, 3, 9]

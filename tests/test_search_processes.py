@@ -1,6 +1,7 @@
 """Real trainings in processes of their own, which are killed, held back and found again."""
 
 import json
+import linecache
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from imgrec.core import SearchError
 from imgrec.data import load
 from imgrec.datasets import digits
 from imgrec.journal import read_journal
@@ -54,6 +56,32 @@ def epochs(directory):
 def table_of(search):
     rows = search.results().drop(columns=["seconds"])
     return json.loads(rows.to_json())
+
+
+def test_a_builder_from_a_cell_is_known_again(few, tmp_path):
+    text = """
+def build(hp):
+    import keras
+    x = inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Dense(hp.Int("units", 2, 8))(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, keras.layers.Dense(10, "softmax")(x))
+    model.compile(keras.optimizers.Adam(hp.Float("rate", 1e-3, 1e-1)), "categorical_crossentropy",
+                  metrics=["accuracy"])
+    return model
+"""
+    cell = "<cell 1>"
+    linecache.cache[cell] = (len(text), None, text.splitlines(True), cell)  # as IPython does it
+    names = {"__name__": "__main__"}
+    exec(compile(text, cell, "exec"), names)
+    how = {"budget": 2, "epochs": 1, "workers": 1, "progress": "none", "directory": tmp_path}
+    Search(None, names["build"], few, **how).run()
+    again = Search(None, names["build"], few, **how)
+    assert again.run().results()["status"].tolist() == ["finished"] * 2
+    with pytest.raises(SearchError, match="build: 'build"):
+        changed = text.replace("2, 8", "2, 4")
+        linecache.cache[cell] = (len(changed), None, changed.splitlines(True), cell)
+        exec(compile(changed, cell, "exec"), names)
+        Search(None, names["build"], few, **how)
 
 
 @pytest.mark.parametrize("strategy", list(ORACLES))
