@@ -167,6 +167,8 @@ def error_of_runs(
     paths: Sequence[Path],  # The answers of each run, as `save_predictions` has left them
 ) -> float | None:  # None where nothing can be said
     "The standard error of a trial's score, over pictures and trainings."
+    if not paths:
+        return None
     # an objective of one's own, or answers that are no probabilities: there is no error to tell
     with contextlib.suppress(OptionError, SearchError, DataError):
         votes = joined([load_predictions(path) for path in paths])
