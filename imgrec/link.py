@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['WAIT', 'STOP', 'StoppedError', 'PrunedError', 'run_name', 'TrialFiles', 'weights_file', 'running_folder',
-           'forget_running', 'Link', 'Outcome', 'Ended', 'attempted']
+           'forget_running', 'Link', 'score_of_runs', 'best_run', 'Outcome', 'Ended', 'attempted']
 
 # %% ../nbs/13g_link.ipynb #821242bd
 import errno
 import math
 import shutil
+import statistics
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,23 @@ def _improves(link: Link, epoch: int, logs: dict[str, float]) -> bool:
         return False
     link.score, link.best_epoch = value, epoch
     return True
+
+# %% ../nbs/13g_link.ipynb #6ae457fe
+def score_of_runs(
+    runs: Sequence[Mapping[str, Any]],  # One or more, with `score` and `best_epoch`
+) -> tuple[float, int]:  # Their mean, and the median of the epochs
+    "What several runs of a trial come to."
+    score = statistics.fmean(run["score"] for run in runs)
+    return score, int(statistics.median(run["best_epoch"] for run in runs) + 0.5)
+
+
+def best_run(
+    runs: Sequence[Mapping[str, Any]],  # One or more, with `run` and `score`
+    direction: str,  # Whether scores should be large ("max") or small ("min")
+) -> int:  # Its number, from 1
+    "The run with the best score, the first of equals: its weights are kept."
+    sign = -1 if direction == "max" else 1
+    return min(runs, key=lambda run: sign * run["score"])["run"]
 
 # %% ../nbs/13g_link.ipynb #c2723001
 @dataclass(frozen=True)

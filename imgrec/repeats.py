@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['check_runs', 'kept_together', 'folded', 'in_folds', 'run_seed', 'splits_of_run', 'validated_pictures',
-           'score_of_runs', 'error_of_runs', 'best_run']
+           'error_of_runs']
 
 # %% ../nbs/13k_repeats.ipynb #96261161
 import contextlib
-import statistics
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +108,7 @@ def in_folds(
     seed: int = 0,  # Decides which
 ) -> Splits:  # With the first fold for validation; the decoded pictures are shared
     "Data in folds, ready for the first run of a trial."
+    check_runs(1, folds)
     if isinstance(data, Catalog):
         return load(folded(data, folds, seed))
     if not isinstance(data, Splits) or data.catalog is None:
@@ -154,14 +154,6 @@ def validated_pictures(
     return pd.Index(splits.catalog.table["file"]).get_indexer(pd.Index(files))
 
 # %% ../nbs/13k_repeats.ipynb #80becb10
-def score_of_runs(
-    runs: Sequence[Mapping[str, Any]],  # One or more, with `score` and `best_epoch`
-) -> tuple[float, int]:  # Their mean, and the median of the epochs
-    "What several runs of a trial come to."
-    score = statistics.fmean(run["score"] for run in runs)
-    return score, int(statistics.median(run["best_epoch"] for run in runs) + 0.5)
-
-
 def error_of_runs(
     objective: str,  # As "val_accuracy"
     paths: Sequence[Path],  # The answers of each run, as `save_predictions` has left them
@@ -174,12 +166,3 @@ def error_of_runs(
         votes = joined([load_predictions(path) for path in paths])
         return standard_error(measure_of(objective), votes, count=200)
     return None
-
-
-def best_run(
-    runs: Sequence[Mapping[str, Any]],  # One or more, with `run` and `score`
-    direction: str,  # Whether scores should be large ("max") or small ("min")
-) -> int:  # Its number, from 1
-    "The run with the best score, the first of equals: its weights are kept."
-    sign = -1 if direction == "max" else 1
-    return min(runs, key=lambda run: sign * run["score"])["run"]

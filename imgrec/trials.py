@@ -23,17 +23,18 @@ import numpy as np
 from .core import ModelError, OptionError, RunError
 from .data import Splits
 from .hyperparameters import HyperBuilder
-from .link import Link, Outcome, PrunedError, StoppedError, TrialFiles
+from imgrec.link import (
+    Link,
+    Outcome,
+    PrunedError,
+    StoppedError,
+    TrialFiles,
+    best_run,
+    score_of_runs,
+)
 from .measures import measure_of, standard_error
 from .plan import Build, Plan, model_of, own_names, splits_of
-from imgrec.repeats import (
-    best_run,
-    error_of_runs,
-    run_seed,
-    score_of_runs,
-    splits_of_run,
-    validated_pictures,
-)
+from .repeats import error_of_runs, run_seed, splits_of_run, validated_pictures
 from .runs import Run
 from .space import arguments_of
 from .state import TrialState
