@@ -74,6 +74,12 @@ class TrialState:
     parameters: int | None = None  # Numbers that its model has learned
     reason: str = ""  # Why it failed, was pruned or interrupted
 
+    @property
+    def at(self) -> tuple[dict[str, Any], ...]:
+        "The learning curve of the run that it is at."
+        run = len(self.runs) + 1
+        return tuple(each for each in self.later if each["run"] == run) if run > 1 else self.curve
+
 # %% ../nbs/14a_state.ipynb #f9aca0a2
 @dataclass
 class SearchState:
