@@ -21,7 +21,9 @@ def seen(*words):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("strategy", ["random", "grid", "bayesian", "hyperband", "halving"])
+@pytest.mark.parametrize(
+    "strategy", ["random", "grid", "bayesian", "hyperband", "halving", "repeated"]
+)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_search_that_is_killed_loses_nothing_and_repeats_nothing(strategy, workers):
     found = seen(strategy, workers, KILLS // 2)
