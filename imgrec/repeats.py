@@ -78,7 +78,7 @@ def _fold_of_each(table: pd.DataFrame, folds: int, seed: int) -> pd.DataFrame:
     warn_of(split_notes(dealt, together))
     return dealt
 
-
+# %% ../nbs/13k_repeats.ipynb #153fed29
 def folded(
     catalog: Catalog,  # With a column `split`
     folds: int,  # How many, from 2

@@ -73,7 +73,7 @@ def _check_same(votes: Mapping[int, Votes]) -> None:
                 "trials from before, or begin a new search."
             )
 
-
+# %% ../nbs/14s_standing.ipynb #3c578bad
 def compared_votes(
     state: SearchState,  # What `search.snapshot()` gave
     directory: str | Path,  # Of the search

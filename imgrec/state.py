@@ -251,7 +251,7 @@ def _epoch(state: SearchState, event: Mapping[str, Any]) -> None:
         before = tuple(each for each in before if each["epoch"] < event["epoch"])
     state.trials[trial.trial] = replace(trial, curve=(*before, point))
 
-
+# %% ../nbs/14a_state.ipynb #741bf1b2
 def _with_later(trial: TrialState, point: dict[str, Any]) -> TrialState:
     "A trial with an epoch of one of its runs from the second on."
     here, before = (point["run"], point["epoch"]), trial.later
@@ -270,7 +270,7 @@ def _run_ended(state: SearchState, event: Mapping[str, Any]) -> None:
     facts = {name: event[name] for name in names if name in event}
     state.trials[trial.trial] = replace(trial, runs=(*trial.runs, facts))
 
-
+# %% ../nbs/14a_state.ipynb #b2bed04b
 def _ended(state: SearchState, event: Mapping[str, Any]) -> None:
     "A start of a trial has ended, in one of four ways."
     trial = _moved(state, event, "running")

@@ -32,6 +32,8 @@ from imgrec.link import (
     best_run,
     score_of_runs,
 )
+
+# %% ../nbs/14c_trials.ipynb #6efd932f
 from .measures import measure_of, standard_error
 from .plan import Build, Plan, model_of, own_names, splits_of
 from .repeats import error_of_runs, run_seed, splits_of_run, validated_pictures
