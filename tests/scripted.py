@@ -106,6 +106,10 @@ def task_in(directory, strategy, seed, most=16):
 
 
 def unpack(data):
+    return None, cloudpickle.loads(data), "val_accuracy", "max"
+
+
+def unpack_plan(data):
     plan = cloudpickle.loads(data)
     return plan, runner_of(plan), "val_accuracy", "max"
 
@@ -116,7 +120,7 @@ def live(task, workers, patience=900.0):
         engine = begin(task, file, longest=2.0, ahead=workers > 1)
         if workers:
             data = cloudpickle.dumps(task.plan)
-            facts = (data, cloudpickle.dumps(unpack), None, "fork")
+            facts = (data, cloudpickle.dumps(unpack_plan), None, "fork")
             reason = run_crew(engine, Crew(Shared(*facts), workers, patience))
         else:
             reason = run_here(engine, runner_of(task.plan))
