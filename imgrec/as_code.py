@@ -79,6 +79,15 @@ def _fit_line(plan: Plan, trial: TrialState) -> str:
     return f"run = fit(model, splits{text})"
 
 # %% ../nbs/14o_as_code.ipynb #59a0cdc2
+def _runs_line(plan: Plan) -> list[str]:
+    "What the search has done more often than the program does."
+    if plan.runs_per_trial == 1:
+        return []
+    how = f"in {plan.folds} folds" if plan.folds else f"with {plan.executions} seeds"
+    here = "on the catalog's own parts" if plan.folds else "with the first of them"
+    return [f"# The search has trained this {how}, and scored the mean; here once, {here}."]
+
+
 def code_of(
     plan: Plan,  # What all trials of the search share
     trial: TrialState,  # Any, whether it was run or not
@@ -94,4 +103,5 @@ def code_of(
     found += ["from imgrec.core import seed_everything", "from imgrec.train import fit"]
     imports = sorted(found, key=lambda line: (line.startswith("from"), line))
     seeded = f"seed_everything({trial.seed})\n{model}"
-    return "\n".join([*imports, "", data, seeded, _fit_line(plan, trial)])
+    lines = [*_runs_line(plan), data, seeded, _fit_line(plan, trial)]
+    return "\n".join([*imports, "", *lines])

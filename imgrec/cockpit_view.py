@@ -42,8 +42,9 @@ def seconds_of(
 def _status_of(trial: TrialState, active: bool) -> str:
     "How a trial stands, in words."
     if trial.status == "running":
-        epoch = f"epoch {len(trial.curve) + 1} of {trial.epochs - trial.initial_epoch}"
-        at_end = len(trial.curve) >= trial.epochs - trial.initial_epoch
+        count, reached = trial.epochs - trial.initial_epoch, len(trial.at)
+        run = f"run {len(trial.runs) + 1}, " if trial.runs else ""
+        epoch, at_end = f"{run}epoch {reached + 1} of {count}", reached >= count
         return ("running, " + ("ending" if at_end else epoch)) if active else "cut off"
     return "waiting" if trial.status == "asked" else trial.status
 
@@ -76,7 +77,8 @@ def _progress_of(state: SearchState, planned: int | None, active: bool) -> float
     "How much of a search is done, from 0 to 1; 0 if nobody knows how long it is."
     done = float(len(state.with_status("finished", "failed", "pruned")))
     for trial in state.with_status("running") if active else []:
-        done += len(trial.curve) / max(1, trial.epochs - trial.initial_epoch)
+        epochs = max(1, trial.epochs - trial.initial_epoch)
+        done += (len(trial.runs) + len(trial.at) / epochs) / state.runs_per_trial
     return min(1.0, done / planned) if planned else 0.0
 
 

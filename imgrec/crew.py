@@ -13,9 +13,9 @@ from typing import Any
 
 from .core import many
 from .engine import Engine, look, order
-from .link import STOP, WAIT, Ended, Link
+from .link import STOP, WAIT, Ended, Link, score_of_runs
 from .state import TrialState
-from .turns import ask_ahead, has_more, hear_end, hear_epoch, next_trial, started
+from .turns import ask_ahead, has_more, hear_end, hear_epoch, hear_run, next_trial, started
 from .workers import Shared, Worker, give, hire, kill, last_words, let_go, tell, weigh
 
 # %% ../nbs/14j_crew.ipynb #da32e609
@@ -74,6 +74,8 @@ def _reached(engine: Engine, trial: TrialState) -> dict[str, Any]:
     for point in trial.curve:
         if link.objective in point:  # else it was no finite number
             link.improves(point["epoch"], point)
+    if trial.runs:  # those that have ended count
+        link.score, link.best_epoch = score_of_runs(trial.runs)
     return {"score": link.score, "best_epoch": link.best_epoch, "seconds": 0.0}
 
 
@@ -110,8 +112,10 @@ def _hear(engine: Engine, worker: Worker, message: tuple) -> None:
             worker.least = worker.memory
         case ("broken", text):
             engine.ending, engine.fatal = "failed", text
-        case ("epoch", number, epoch, logs, seconds):
-            tell(worker, hear_epoch(engine, number, epoch, logs, seconds), "answer")
+        case ("epoch", number, *told):
+            tell(worker, hear_epoch(engine, number, *told), "answer")
+        case ("run", number, facts):
+            tell(worker, hear_run(engine, number, facts), "answer")
         case ("ended", number, ended):
             worker.trial = None
             hear_end(engine, number, ended)

@@ -77,8 +77,11 @@ def lines_of(
         line = lines.setdefault(first[name], Line(name))
         line.trial, line.free = name, done and "tuner/epochs" in values
         if done:
+            epochs = values.get("tuner/epochs", oracle.max_epochs)
             score = min(min(line.best.values(), default=math.inf), sign * trial.score)
-            line.best[values.get("tuner/epochs", oracle.max_epochs)] = score
+            line.best[epochs] = score
+            if (error := getattr(trial, "error", None)) is not None:
+                line.error[epochs] = error
     return lines
 
 

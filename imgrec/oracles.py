@@ -18,7 +18,7 @@ from typing import Any
 from .core import SearchError, unknown
 from .evidence import lines_of, suggested
 from .hyperparameters import registered, to_point, to_values
-from .promotion import next_up, rungs_of, waiting
+from .promotion import next_up, rungs_of, telling, waiting
 from .space import Space
 
 # %% ../nbs/14b_oracles.ipynb #18894feb
@@ -60,10 +60,11 @@ def _suggested(oracle: Any, trial_id: str) -> dict[str, Any] | None:
 def _climb(oracle: Any, trial_id: str) -> dict[str, Any]:
     "An answer that continues what deserves it, or begins another point."
     rungs, lines = rungs_of(oracle.max_epochs), list(lines_of(oracle).values())
-    up = next_up(lines, rungs)
+    told = telling(lines, rungs)
+    up = next_up(lines, told)
     if up is None:
         values = oracle.served or _suggested(oracle, trial_id)
-        begun, epochs = 0, rungs[0]
+        begun, epochs = 0, told[0]
     else:
         line, epochs = up
         begun = max(line.best)
@@ -195,8 +196,9 @@ def _ask(proposer: "Proposer", number: int, served: Mapping[str, Any] | None) ->
 def _promotable(oracle: Any) -> Iterable[str]:
     "KerasTuner's ids of the trials that a rung may still promote."
     if oracle.climbing:
-        lines = waiting(list(lines_of(oracle).values()), rungs_of(oracle.max_epochs))
-        yield from (line.trial for line in lines)
+        lines = list(lines_of(oracle).values())
+        rungs = telling(lines, rungs_of(oracle.max_epochs))
+        yield from (line.trial for line in waiting(lines, rungs))
     for bracket in () if oracle.climbing else getattr(oracle, "_brackets", ()):
         rounds = bracket["rounds"]
         for i in range(1, len(rounds)):
@@ -264,8 +266,10 @@ class Proposer:
         self,
         trial: int,  # A number that was asked for
         score: float | None,  # Best value of the objective; None if the trial failed
+        error: float | None = None,  # Standard error of the score, where it is known
     ) -> None:
         "Report how a trial has ended."
+        self.trials[trial].error = error
         _tell(self, self.trials.pop(trial), score)
 
     def promotable(self) -> set[int]:  # Their numbers

@@ -77,8 +77,8 @@ def _each(
             found.append((0.5, 0.0) if key in failing else (math.nan, math.nan))
             continue
         passes = passes_of(plan, trial.point)
-        once = trial_seconds(costs[key], 0, *passes)
-        found.append((once, trial_seconds(costs[key], 1, *passes) - once))
+        once, runs = trial_seconds(costs[key], 0, *passes), plan.runs_per_trial
+        found.append((runs * once, runs * (trial_seconds(costs[key], 1, *passes) - once)))
     return np.array(found)
 
 

@@ -37,6 +37,13 @@ class Plan:
     direction: str = "max"  # Whether it should be large ("max") or small ("min")
     epochs: int = 10  # Where the point does not say
     fit_options: Callable[[], Mapping[str, Any]] | None = None  # Further arguments of `fit`
+    executions: int = 1  # How often each point is trained, each time with another seed
+    folds: int | None = None  # Of how many folds each is validated once; None: no folds
+
+    @property
+    def runs_per_trial(self) -> int:
+        "How many trainings a trial is."
+        return self.folds or self.executions
 
 # %% ../nbs/13c_plan.ipynb #01d9b9cb
 def own_names(

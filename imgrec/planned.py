@@ -119,7 +119,7 @@ class PlannedSearch(SearchView):
         return code_of(self.task.plan, _trial(self, trial))
 
     def best_model(self) -> keras.Model:
-        "The best trial's model with its best weights."
+        "The best trial's model with its best weights; of several runs, those of `best().run`."
         return _best_model(self)
 
     def winner(

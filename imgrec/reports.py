@@ -31,7 +31,7 @@ def condition(
 # %% ../nbs/24e_reports.ipynb #ae90f059
 def _row(state: SearchState, trial: TrialState) -> dict[str, Any]:
     "A trial that has a score, or will have one."
-    last = trial.curve[-1] if trial.curve else {}
+    last = [{}, *trial.curve, *trial.at][-1]
     score = last.get(state.settings["objective"]) if trial.status == "running" else trial.score
     return {
         "trial": trial.trial,
@@ -61,8 +61,7 @@ def search_facts(
 ) -> dict[str, Any]:  # JSON values
     "All that a report says."
     running, state = view.running, view.snapshot()  # in this order: what has ended is known
-    sign = -1 if state.settings.get("direction") == "max" else 1
-    ranked = sorted(state.scored, key=lambda trial: sign * (trial.score or 0.0))
+    ranked = sorted(state.scored, key=state.rank)
     used = {"minutes": round(state.spent / 60, 3), "trials": state.counted}
     counts: dict[str, int] = {}
     for trial in state.trials.values():

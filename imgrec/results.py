@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .core import SearchError, many
+from .link import best_run
 from .state import SearchState
 
 if TYPE_CHECKING:
@@ -36,9 +37,13 @@ class Best:
     point: dict[str, Any]  # A value for each entry of the space
     objective: str  # What the score is
     of: int  # How many trials have finished
+    runs: int = 1  # Of how many runs the score is the mean
+    run: int = 1  # Which of them the weights are from: the best
 
     def __repr__(self) -> str:
         score = f"{self.objective} {self.score:.4g}"
+        if self.runs > 1:
+            score += f" (mean of {self.runs} runs, weights of run {self.run})"
         return f"Best of {self.of}: trial {self.trial}, {score}  ({point_in_words(self.point)})"
 
 # %% ../nbs/14d_results.ipynb #1cc2a05e
@@ -48,14 +53,18 @@ def results_table(
     "The trials of a search as a table."
     import pandas as pd
 
+    runs = ("runs",) * (state.runs_per_trial > 1 or any(t.runs for t in state.trials.values()))
     rows = [
         {name: getattr(trial, name) for name in ("trial", "status", "score")}
-        | {"standard_error": trial.error}
+        | {
+            "standard_error": trial.error,
+            "runs": len(trial.runs) or int(trial.status == "finished"),
+        }
         | trial.point
         | {name: getattr(trial, name) for name in ("epochs", "seconds", "parameters", "reason")}
         for trial in state.trials.values()
     ]
-    before, after = ("trial", "status", "score", "standard_error"), ("epochs", "seconds")
+    before, after = ("trial", "status", "score", "standard_error", *runs), ("epochs", "seconds")
     columns = [*before, *state.space, *after, "parameters", "reason"]
     return pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
 
@@ -68,7 +77,10 @@ def best_of(
     if trial is None or trial.score is None:
         failed = [f"trial {t.trial}: {t.reason}" for t in state.with_status("failed")]
         raise SearchError(f"No trial has finished yet. {' '.join(failed[:3]) or 'Call run().'}")
-    return Best(trial.trial, trial.score, trial.point, state.settings["objective"], finished)
+    objective, ended = state.settings["objective"], trial.runs
+    which = best_run(ended, state.settings["direction"]) if ended else 1
+    about = (trial.point, objective, finished, max(len(ended), 1), which)
+    return Best(trial.trial, trial.score, *about)
 
 
 def trial_line(
@@ -82,6 +94,7 @@ def trial_line(
         return f"trial {number}: {trial.status}, {trial.reason}  ({point})"
     star = "  *best so far*" if state.best and state.best.trial == number else ""
     score = f"{state.settings['objective']} {trial.score:.4g}"
+    score += f" (mean of {len(trial.runs)} runs)" * (len(trial.runs) > 1)
     return f"trial {number}: {score} in {trial.seconds:.0f} s  ({point}){star}"
 
 # %% ../nbs/14d_results.ipynb #ca83c42e

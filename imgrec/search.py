@@ -110,14 +110,18 @@ class Search(PlannedSearch):
         workers: int | None = None,  # Processes that run trials; None: as the machine allows
         keep: int = 3,  # Of how many of the best trials the weights stay
         progress: str = "auto",  # "auto" prints a line a trial, "none" is silent
+        executions_per_trial: int = 1,  # Trainings of a point, with other seeds; the mean counts
+        folds: int | None = None,  # Trainings of a point, each with another fold for validation
     ) -> None:
         build, varied = as_builder(build, space)
         way, most = direction_of(objective, direction), as_budget(budget)
-        plan = Plan(build, splits_from(data), objective, way, epochs, fit_options)
+        often, splits = (executions_per_trial, folds), splits_from(data, folds, seed)
+        plan = Plan(build, splits, objective, way, epochs, fit_options, *often)
         rule = as_pruning(pruning or ("halving" if strategy == "halving" else None))
         folder = Path(directory or tempfile.mkdtemp(prefix="imgrec-search-"))
         super().__init__(Task(plan, varied, strategy, seed, most, folder, rule, keep, varied, most))
-        self.data, self.executor, self.workers, self.runner = data, executor, workers, run_trial
+        self.data, self.executor, self.workers = splits if folds else data, executor, workers
+        self.runner = run_trial
         self.if_exists, self.progress = if_exists, progress
         _check_search(self)
         _check_directory(self)

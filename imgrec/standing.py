@@ -73,7 +73,7 @@ def _check_same(votes: Mapping[int, Votes]) -> None:
                 "trials from before, or begin a new search."
             )
 
-
+# %% ../nbs/14s_standing.ipynb #3c578bad
 def compared_votes(
     state: SearchState,  # What `search.snapshot()` gave
     directory: str | Path,  # Of the search
@@ -89,6 +89,10 @@ def compared_votes(
             "nothing can be said of its ties. A search keeps predictions where its networks answer "
             "with probabilities."
         )
+    lacking = [number for number in kept if state.rank(state.trials[number])[0]]
+    for number in lacking:  # folds: it was not judged by all pictures
+        if not same_pictures(kept[number], kept[best]):
+            del kept[number]
     _check_same(kept)
     return kept, tuple(number for number in finished if number not in kept)
 
@@ -245,7 +249,8 @@ def _told(found: Standing) -> str:
             "a file of another trial to anything"
         )
     if found.left_out:
-        lines.append(f"  left out, without predictions: {', '.join(map(str, found.left_out))}")
+        others = ", ".join(map(str, found.left_out))
+        lines.append(f"  left out, without predictions for these pictures: {others}")
     return "\n".join(lines)
 
 # %% ../nbs/14s_standing.ipynb #2ac6dfd0

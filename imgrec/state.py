@@ -8,7 +8,6 @@ __all__ = ['EVENTS', 'check_event', 'TrialState', 'SearchState', 'apply', 'repla
 # %% ../nbs/14a_state.ipynb #62cdb232
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from .core import JournalError, unknown
@@ -24,6 +23,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "ask_idle": ("trial",),
     "trial_started": ("trial", "worker"),
     "epoch_ended": ("trial", "epoch", "logs", "seconds"),
+    "run_ended": ("trial", "run", "score", "best_epoch", "seconds"),
     "trial_finished": ("trial", "score", "best_epoch", "seconds"),
     "trial_failed": ("trial", "reason", "traceback", "seconds"),
     "trial_pruned": ("trial", "reason", "score", "best_epoch", "seconds"),
@@ -65,12 +65,20 @@ class TrialState:
     starts: int = 0  # How often it was started
     worker: str = ""  # Who has it, or had it last
     curve: tuple[dict[str, Any], ...] = ()  # One per epoch: epoch, seconds, and the metrics
-    score: float | None = None  # Best value of the objective over the epochs
-    best_epoch: int | None = None  # Where that was
+    later: tuple[dict[str, Any], ...] = ()  # The same of its runs from the second on, with `run`
+    runs: tuple[dict[str, Any], ...] = ()  # Of several, those that have ended: run, score, ...
+    score: float | None = None  # Best value of the objective over the epochs; of runs, their mean
+    best_epoch: int | None = None  # Where that was; of runs, the median
     seconds: float = 0.0  # Of all its starts, as far as they ended by themselves
     error: float | None = None  # Standard error of the score over pictures
     parameters: int | None = None  # Numbers that its model has learned
     reason: str = ""  # Why it failed, was pruned or interrupted
+
+    @property
+    def at(self) -> tuple[dict[str, Any], ...]:
+        "The learning curve of the run that it is at."
+        run = len(self.runs) + 1
+        return tuple(each for each in self.later if each["run"] == run) if run > 1 else self.curve
 
 # %% ../nbs/14a_state.ipynb #f9aca0a2
 @dataclass
@@ -102,7 +110,19 @@ class SearchState:
     @property
     def best(self) -> TrialState | None:
         "The trial with the best score, the first of equals, also one that was given up."
-        return min(self.scored, key=partial(_rank, self), default=None)
+        return min(self.scored, key=self.rank, default=None)
+
+    def rank(
+        self,
+        trial: TrialState,  # With a score
+    ) -> tuple[int, float]:  # Runs that it lacks; its score, with the sign that makes good small
+        "What trials are sorted by, the best first: one that lacks runs comes behind all others."
+        return _rank(self, trial)
+
+    @property
+    def runs_per_trial(self) -> int:
+        "How many trainings a trial is."
+        return self.settings.get("folds") or self.settings.get("executions_per_trial") or 1
 
     @property
     def scored(self) -> list[TrialState]:
@@ -124,9 +144,10 @@ class SearchState:
         return _summary(self)
 
 
-def _rank(state: SearchState, trial: TrialState) -> float:
-    "A number that is small for a good trial."
-    return (trial.score or 0.0) * (-1 if state.settings.get("direction") == "max" else 1)
+def _rank(state: SearchState, trial: TrialState) -> tuple[int, float]:
+    "Two numbers that are small for a good trial."
+    lacking = max(state.runs_per_trial - max(len(trial.runs), 1), 0)
+    return lacking, (trial.score or 0.0) * (-1 if state.settings.get("direction") == "max" else 1)
 
 
 def _summary(state: SearchState) -> str:
@@ -222,12 +243,34 @@ def _epoch(state: SearchState, event: Mapping[str, Any]) -> None:
     "One more point on the learning curve."
     trial = _moved(state, event, "running")
     point = {"epoch": event["epoch"], "seconds": event["seconds"]} | event["logs"]
+    if event.get("run", 1) > 1:
+        state.trials[trial.trial] = _with_later(trial, point | {"run": event["run"]})
+        return
     before = trial.curve
     if before and before[-1]["epoch"] >= event["epoch"]:  # it was cut off later, and came back
         before = tuple(each for each in before if each["epoch"] < event["epoch"])
     state.trials[trial.trial] = replace(trial, curve=(*before, point))
 
+# %% ../nbs/14a_state.ipynb #741bf1b2
+def _with_later(trial: TrialState, point: dict[str, Any]) -> TrialState:
+    "A trial with an epoch of one of its runs from the second on."
+    here, before = (point["run"], point["epoch"]), trial.later
+    if before and (before[-1]["run"], before[-1]["epoch"]) >= here:  # it was cut off later
+        before = tuple(each for each in before if (each["run"], each["epoch"]) < here)
+    return replace(trial, later=(*before, point))
 
+
+def _run_ended(state: SearchState, event: Mapping[str, Any]) -> None:
+    "One of several runs of a trial has come to its end."
+    trial = _moved(state, event, "running")
+    if event["run"] != len(trial.runs) + 1:
+        expected = f"run {len(trial.runs) + 1} of trial {trial.trial}, received {event['run']!r}"
+        raise JournalError(f"Event {event.get('n')} (run_ended): expected {expected}.")
+    names = ("run", "score", "best_epoch", "seconds", "error")
+    facts = {name: event[name] for name in names if name in event}
+    state.trials[trial.trial] = replace(trial, runs=(*trial.runs, facts))
+
+# %% ../nbs/14a_state.ipynb #b2bed04b
 def _ended(state: SearchState, event: Mapping[str, Any]) -> None:
     "A start of a trial has ended, in one of four ways."
     trial = _moved(state, event, "running")
@@ -248,6 +291,7 @@ _CHANGES: dict[str, Callable[[SearchState, Mapping[str, Any]], None]] = {
     "ask_idle": _nothing,
     "trial_started": _started,
     "epoch_ended": _epoch,
+    "run_ended": _run_ended,
     "trial_finished": _ended,
     "trial_failed": _ended,
     "trial_pruned": _ended,

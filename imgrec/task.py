@@ -26,6 +26,7 @@ from .oracles import ORACLES, PROMOTING, Proposal, Proposer, hashed_seed
 from .places import free_name
 from .plan import Build, Plan, check_plan
 from .pruning import Pruning
+from .repeats import check_runs, in_folds
 from .space import Space, misfit, space_changes
 from .state import SearchState
 
@@ -75,6 +76,8 @@ def settings_of(
         "epochs": plan.epochs,
         "seed": task.seed,
         "pruning": task.pruning and repr(task.pruning),
+        "executions_per_trial": plan.executions,
+        "folds": plan.folds,
         "data": data_facts(plan.splits),
     }
 
@@ -103,9 +106,9 @@ def changes_since(
 ) -> list[str]:  # Empty when both are the same
     "What is different from the search that a directory holds, a line each."
     lines = space_changes(Space.from_dict(state.space), task.space)
-    now = settings_of(task)
-    for name in dict.fromkeys([*state.settings, *now]):
-        lines += setting_changes(name, state.settings.get(name), now.get(name))
+    now, before = settings_of(task), {"executions_per_trial": 1} | state.settings
+    for name in dict.fromkeys([*before, *now]):
+        lines += setting_changes(name, before.get(name), now.get(name))
     return lines
 
 # %% ../nbs/14f_task.ipynb #84a9d79c
@@ -137,6 +140,7 @@ def check_task(
         raise SearchError(
             f"{task.strategy} prunes by itself: leave pruning out, or choose another strategy."
         )
+    check_runs(task.plan.executions, task.plan.folds)
     check_plan(task.plan, task.space)
 
 # %% ../nbs/14f_task.ipynb #a7c6145a
@@ -150,7 +154,7 @@ def inform(
         return
     number, score = event["trial"], event.get("score")
     if number in proposer.trials:
-        proposer.tell(number, score)
+        proposer.tell(number, score, event.get("error"))
     elif score is not None and not misfit(proposer.space, state.trials[number].point):
         proposer.learn(state.trials[number].point, score)
 
@@ -208,8 +212,12 @@ def moved_aside(
 # %% ../nbs/14f_task.ipynb #97b08b52
 def splits_from(
     data: Any,  # `Splits`, a split `Catalog`, or a pair (train, valid) of datasets or arrays
+    folds: int | None = None,  # Into how many folds it is to come; None: no folds
+    seed: int = 0,  # Decides which
 ) -> Splits:  # The data of a search
     "Bring what a search was given into one form."
+    if folds is not None:
+        return in_folds(data, folds, seed)
     return load(data) if isinstance(data, Catalog) else as_splits(data)
 
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,20 @@ import numpy as np
 from .core import ModelError, OptionError, RunError
 from .data import Splits
 from .hyperparameters import HyperBuilder
-from .link import Link, Outcome, PrunedError, StoppedError, TrialFiles
+from imgrec.link import (
+    Link,
+    Outcome,
+    PrunedError,
+    StoppedError,
+    TrialFiles,
+    best_run,
+    score_of_runs,
+)
+
+# %% ../nbs/14c_trials.ipynb #6efd932f
 from .measures import measure_of, standard_error
 from .plan import Build, Plan, model_of, own_names, splits_of
+from .repeats import error_of_runs, run_seed, splits_of_run, validated_pictures
 from .runs import Run
 from .space import arguments_of
 from .state import TrialState
@@ -190,7 +202,7 @@ def _answers(model: keras.Model, splits: Splits) -> tuple[np.ndarray, np.ndarray
     return labels.astype(np.int32), answers.astype(np.float32)
 
 
-def _note_answers(watch: Watch, model: keras.Model, splits: Splits) -> None:
+def _note_answers(plan: Plan, watch: Watch, model: keras.Model, splits: Splits) -> None:
     "Keep what the best weights say of each validation picture."
     files = watch.link.files
     if files.predictions is None or splits.valid is None or watch.link.score is None:
@@ -202,39 +214,104 @@ def _note_answers(watch: Watch, model: keras.Model, splits: Splits) -> None:
     true, probabilities = _answers(model, splits)
     if votes_problem(true, probabilities):  # no probabilities: nothing can be compared
         return
-    save_predictions(files.predictions, true, probabilities)
+    pictures = validated_pictures(splits) if plan.folds else None
+    save_predictions(files.predictions, true, probabilities, pictures)
     with contextlib.suppress(OptionError):  # an objective of one's own
         votes = Votes(true, probabilities[None], np.arange(len(true)))
         watch.link.error = standard_error(measure_of(watch.link.objective), votes, count=200)
 
 # %% ../nbs/14c_trials.ipynb #39294c42
-def _train(plan: Plan, trial: TrialState, link: Link) -> tuple[bool, int]:
+def _train(plan: Plan, trial: TrialState, link: Link, splits: Splits) -> tuple[bool, int]:
     "Build and train a trial's model, which is gone after it: whether it ended, and its size."
-    splits = splits_of(plan, trial.point)
     model = _model(plan, trial, splits, link.files)
     watch = Watch(link, trial.initial_epoch)
     try:
         _fit(plan, trial, watch, model, splits)
     except PrunedError:
-        _note_answers(watch, model, splits)
+        _note_answers(plan, watch, model, splits)
         raise
     if watch.ended:
-        _note_answers(watch, model, splits)
+        _note_answers(plan, watch, model, splits)
     return watch.ended, model.count_params()
 
 
-def run_trial(
-    plan: Plan,  # What all trials share
-    trial: TrialState,  # Its point, seed and epochs
-    link: Link,  # Gets the epochs
-) -> Outcome:  # Its score
-    "Run one trial here and now; whatever goes wrong is raised, and nothing of it stays in memory."
+def _once(plan: Plan, trial: TrialState, link: Link, splits: Splits) -> Outcome:
+    "One training of a trial."
     started = time.perf_counter()
     with traces_forgotten():
-        ended, parameters = _train(plan, trial, link)
+        ended, parameters = _train(plan, trial, link, splits)
     if not ended:
         raise StoppedError  # `fit` has ended politely, but this trial is not finished
     if link.score is None or link.best_epoch is None:
         raise ModelError(f"{plan.objective} was not a finite number in any epoch.")
     seconds = round(time.perf_counter() - started, 3)
     return Outcome(link.score, link.best_epoch, seconds, parameters)
+
+# %% ../nbs/14c_trials.ipynb #111b0662
+def _promote(link: Link, ended: Sequence[Mapping[str, Any]]) -> None:
+    "Let the weights of the run that has just ended be the trial's, if they are its best."
+    run = len(ended)
+    own, files = link.files.of_run(run), link.files
+    if own.running is not None:
+        shutil.rmtree(own.running, ignore_errors=True)  # its state is of no use any more
+    if run == 1 or own.best is None or files.best is None or not own.best.exists():
+        return
+    if best_run(ended, link.direction) == run:
+        own.best.replace(files.best)
+    else:
+        own.best.unlink()
+
+
+def _sum_up(link: Link, one: Link | None, ended: Sequence[Mapping[str, Any]]) -> None:
+    "What a trial comes to with the runs that it has."
+    if ended:
+        answers = [link.files.of_run(run["run"]).predictions for run in ended]
+        link.score, link.best_epoch = score_of_runs(ended)
+        link.error = error_of_runs(link.objective, [each for each in answers if each is not None])
+    elif one is not None:
+        link.score, link.best_epoch, link.error = one.score, one.best_epoch, one.error
+    if one is not None:
+        link.waited, unfinished = one.waited, one.files.predictions
+        if ended and one.run > len(ended) and unfinished is not None:
+            unfinished.unlink(missing_ok=True)  # of a run that does not count
+
+# %% ../nbs/14c_trials.ipynb #473acc1f
+def _note_run(link: Link, one: Link, outcome: Outcome) -> dict[str, Any]:
+    "Have the end of a run written down."
+    facts: dict[str, Any] = {"run": one.run, "score": outcome.score, "error": one.error}
+    facts |= {"best_epoch": outcome.best_epoch, "seconds": outcome.seconds}
+    link.end_run(facts)
+    return facts
+
+
+def _several(plan: Plan, trial: TrialState, link: Link, splits: Splits) -> Outcome:
+    "The runs of a trial, without those that have ended before."
+    ended, one, parameters = [dict(run) for run in trial.runs], None, trial.parameters
+    try:
+        if ended:
+            _promote(link, ended)  # it may have been cut off just before
+        for run in range(len(ended) + 1, plan.runs_per_trial + 1):
+            link.check()
+            one, seed = link.of_run(run), run_seed(trial.seed, run)
+            own = splits_of_run(plan, splits, run, seed)
+            outcome = _once(plan, replace(trial, seed=seed), one, own)
+            ended.append(_note_run(link, one, outcome))
+            parameters = outcome.parameters
+            _promote(link, ended)
+    finally:
+        _sum_up(link, one, ended)
+    score, best_epoch = score_of_runs(ended)
+    return Outcome(score, best_epoch, 0.0, parameters)
+
+# %% ../nbs/14c_trials.ipynb #b8b3aa8c
+def run_trial(
+    plan: Plan,  # What all trials share
+    trial: TrialState,  # Its point, seed and epochs, and the runs of it that have ended
+    link: Link,  # Gets the epochs
+) -> Outcome:  # Its score
+    "Run one trial here and now; whatever goes wrong is raised, and nothing of it stays in memory."
+    started = time.perf_counter()
+    splits = splits_of(plan, trial.point)
+    run = _once if plan.runs_per_trial == 1 else _several
+    outcome = run(plan, trial, link, splits)
+    return replace(outcome, seconds=round(time.perf_counter() - started, 3))

@@ -73,9 +73,9 @@ class _Desk:
             self.connection.send(("beat", self.number))
         return self.order
 
-    def tell(self, epoch: int, logs: dict[str, float], seconds: float) -> str:
-        "Tell of an epoch, and wait for the answer."
-        self.connection.send(("epoch", self.number, epoch, logs, seconds))
+    def tell(self, *told: Any, kind: str = "epoch") -> str:
+        "Tell of an epoch: its number, metrics and seconds, and its run; wait for the answer."
+        self.connection.send((kind, self.number, *told))
         self.listen("answer")
         return self.order
 
@@ -93,6 +93,7 @@ def serve(
             trial, files = given
             desk = _Desk(connection, trial.trial)
             link = Link(objective, direction, desk.tell, desk.look, files)
+            link.end_run = partial(desk.tell, kind="run")
             connection.send(("ended", trial.trial, attempted(runner, plan, trial, link)))
     except (EOFError, BrokenPipeError, ConnectionResetError):  # nobody is there any more
         return

@@ -22,7 +22,7 @@ from types import SimpleNamespace
 import cloudpickle
 import psutil
 
-from imgrec import journal
+from imgrec import journal, trials
 from imgrec.budget import Budget
 from imgrec.core import ImageSpec, JournalError
 from imgrec.crew import Crew, run_crew
@@ -64,24 +64,67 @@ def score_of(point, epoch):
 def pretend(plan, trial, link):
     "Stands in for a training; some fail, some leave by the wrong door, some print."
     digest = hashlib.sha256(json.dumps(trial.point, sort_keys=True).encode()).digest()
+    if link.files.parent is not None:
+        assert link.files.parent.read_text() == str(trial.initial_epoch), "its weights are gone"
     for epoch in range(trial.initial_epoch + 1, trial.epochs + 1):
         link.check()
         time.sleep(0.001)
         link.report(epoch, {"val_accuracy": score_of(trial.point, epoch)}, 0.001)
         if digest[1] < 20 and epoch == 2:
             raise (SystemExit if digest[1] < 10 else ValueError)("of its own will")
+    link.error = 0.1
+    if link.files.last is not None:
+        leave(link.files.last, trial.epochs)
     return Outcome(link.score, link.best_epoch, 0.001 * trial.epochs)
 
 
-def task_in(directory, strategy, seed, trials=16):
-    "What is searched."
-    plan = Plan(build, DATA, epochs=4)
+def leave(path, epochs):
+    "Stands in for weights: how far they are trained."
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_name(f"part-{path.name}")
+    part.write_text(str(epochs))
+    part.replace(path)
+
+
+def a_run(plan, trial, link, splits):
+    "Stands in for one of several runs of a trial: its luck is that of its seed."
+    luck = random.Random(trial.seed).uniform(0, 0.1)
+    for epoch in range(trial.initial_epoch + 1, trial.epochs + 1):
+        link.check()
+        time.sleep(0.001)
+        link.report(epoch, {"val_accuracy": score_of(trial.point, epoch) + luck}, 0.001)
+    link.files.best.parent.mkdir(exist_ok=True)
+    link.files.best.write_text(str(link.run))
+    return Outcome(link.score, link.best_epoch, 0.001 * trial.epochs)
+
+
+def pretend_runs(plan, trial, link):
+    "A trial of several runs, none of which is a training."
+    trials._once = a_run
+    return trials.run_trial(plan, trial, link)
+
+
+def runner_of(plan):
+    "What stands in for the trials of a plan."
+    return pretend if plan.runs_per_trial == 1 else pretend_runs
+
+
+def task_in(directory, strategy, seed, most=16):
+    'What is searched; "repeated" is halving with three runs a trial.'
+    repeated = strategy == "repeated"
+    plan = Plan(build, DATA, epochs=4, executions=3 if repeated else 1)
+    strategy = "halving" if repeated else strategy
     rule = Pruning() if strategy == "halving" else None
-    return Task(plan, SPACE, strategy, seed, Budget(trials=trials), Path(directory), rule)
+    return Task(plan, SPACE, strategy, seed, Budget(trials=most), Path(directory), rule)
 
 
 def unpack(data):
     return None, cloudpickle.loads(data), "val_accuracy", "max"
+
+
+def unpack_plan(data):
+    plan = cloudpickle.loads(data)
+    return plan, runner_of(plan), "val_accuracy", "max"
 
 
 def live(task, workers, patience=900.0):
@@ -89,10 +132,11 @@ def live(task, workers, patience=900.0):
     with journal.Journal(task.directory / "journal.log") as file:
         engine = begin(task, file, longest=2.0, ahead=workers > 1)
         if workers:
-            facts = (cloudpickle.dumps(pretend), cloudpickle.dumps(unpack), None, "fork")
+            data = cloudpickle.dumps(task.plan)
+            facts = (data, cloudpickle.dumps(unpack_plan), None, "fork")
             reason = run_crew(engine, Crew(Shared(*facts), workers, patience))
         else:
-            reason = run_here(engine, pretend)
+            reason = run_here(engine, runner_of(task.plan))
         note(engine, "search_stopped", {"reason": reason})
 
 
@@ -190,11 +234,26 @@ def table_of(directory):
     ended = Counter(e["trial"] for e in events if e["event"] in {f"trial_{end}" for end in ENDS})
     assert set(ended.values()) <= {1}, "a trial has ended twice"
     assert all(t.status in ENDS for t in state.trials.values()), "a trial was lost"
-    rows = [
-        (t.point, t.seed, t.parent, t.status, t.score, [point["val_accuracy"] for point in t.curve])
-        for t in state.trials.values()
-    ]
-    return rows, state
+    check_runs_of(events)
+    return [row_of(trial) for trial in state.trials.values()], state
+
+
+def row_of(trial):
+    "What a trial has come to."
+    curve = [point["val_accuracy"] for point in trial.curve]
+    runs = [run["score"] for run in trial.runs]
+    return trial.point, trial.seed, trial.parent, trial.status, trial.score, curve, runs
+
+
+def check_runs_of(events):
+    "No run of a trial is trained again after it has ended, or after the trial was given up."
+    ended = Counter()
+    for event in events:
+        if event["event"] == "run_ended":
+            ended[event["trial"]] += 1
+            assert event["run"] == ended[event["trial"]], "a run has ended twice"
+        if event["event"] == "epoch_ended" and "run" in event:
+            assert event["run"] == ended[event["trial"]] + 1, "a run that has ended is trained"
 
 
 def broken(strategy, workers, seed, trials=16):
@@ -278,7 +337,7 @@ def with_little_room(task, limit):
 def interrupted(wanted):
     "Press Ctrl-C at any moment: the search is told as stopped, and goes on to the same table."
     with tempfile.TemporaryDirectory() as folder:
-        task, chance = task_in(folder, "halving", 6, trials=12), random.Random(6)
+        task, chance = task_in(folder, "halving", 6, most=12), random.Random(6)
         pressed = said = 0
         while pressed < wanted:
             child = in_a_fork(until_ctrl_c, task)

@@ -23,7 +23,7 @@ def seen(*words):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("strategy", list(ORACLES))
+@pytest.mark.parametrize("strategy", [*ORACLES, "repeated"])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_search_that_is_killed_loses_nothing_and_repeats_nothing(strategy, workers):
     found = seen(strategy, workers, KILLS // 2)

@@ -136,7 +136,7 @@ def test_trials_without_predictions_are_left_out_by_name(tmp_path):
     predictions_file(tmp_path, 2).unlink()
     found = standing(state, tmp_path)
     assert found.left_out == (2,) and len(found.table) == 3
-    assert "left out, without predictions: 2" in repr(found)
+    assert "left out, without predictions for these pictures: 2" in repr(found)
     predictions_file(tmp_path, 3).unlink()
     with pytest.raises(SearchError, match=r"Trial 3 is the best, and .*3\.npz is not there"):
         standing(state, tmp_path)
