@@ -19,7 +19,7 @@ from typing import Any
 
 from .link import TrialFiles
 from .parcels import Luggage, moved, put_down
-from .workers import own_memory, work
+from .workers import Shared, own_memory, work
 
 # %% ../nbs/14l_seats.ipynb #3212d916
 @dataclass(frozen=True)
@@ -106,20 +106,21 @@ class Seat:
 
     def __init__(
         self,
-        given: tuple[int | None, bytes, bytes],  # Threads, a function that opens the data, the data
+        data: bytes,  # What all trials share
+        shared: Shared,  # The rest of what a worker is told
         shelf: Shelf,  # Where the search is kept
         paths: Sequence[str] = (),  # Where modules were found where the search runs
     ) -> None:
         sys.path += [path for path in paths if path not in sys.path and Path(path).is_dir()]
         root = None if shelf.shared else Path(tempfile.mkdtemp(prefix="imgrec-seat-"))
         self.boxes, self.problem = Boxes(shelf.home, root), ""
-        self.boxes.heard.put((given, {}))
+        self.boxes.heard.put(((shared.threads, shared.unpack, data), {}))
         self.thread = threading.Thread(target=_sit, args=(self,), daemon=True)
         self.thread.start()
 
-    def apart(self) -> bool:
-        "Whether files have to travel."
-        return self.boxes.root is not None
+    def place(self) -> tuple[str, bool]:
+        "Number of this machine in its Ray cluster, if any, and whether files have to travel."
+        return _node(), self.boxes.root is not None
 
     def put(
         self,
@@ -136,6 +137,13 @@ class Seat:
     ) -> tuple[list, float | None, bool, str]:
         "Messages with their parcels, memory, whether these are the last ones, and what was wrong."
         return _taken(self, seconds)
+
+
+def _node() -> str:
+    "Number of this machine in its Ray cluster; empty where there is none."
+    ray = sys.modules.get("ray")
+    inside = ray is not None and ray.is_initialized()
+    return ray.get_runtime_context().get_node_id() if ray is not None and inside else ""
 
 
 def _sit(seat: Seat) -> None:
