@@ -124,7 +124,8 @@ class Remote:
         return self.ended or "nothing more was heard of it"
 
     def memory(self) -> float | None:
-        "Bytes of its own."
+        "Bytes of its own, as it has said last; who weighs it wants it."
+        self.actor.stay.remote()
         return self.bytes
 
 # %% ../nbs/14m_cluster.ipynb #c400b2fa

@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,9 @@ def _sorted_in(boxes: Boxes, number: int, message: Any) -> None:
             boxes.next += 1
 
 # %% ../nbs/14l_seats.ipynb #a9283495
+_ALONE, _GLANCE = 60.0, 0.2  # Seconds: without a call, and between two looks at that
+
+
 class Seat:
     "A worker on the machine where this object lives."
 
@@ -117,6 +121,9 @@ class Seat:
         self.boxes.heard.put(((shared.threads, shared.unpack, data), {}))
         self.thread = threading.Thread(target=_sit, args=(self,), daemon=True)
         self.thread.start()
+        self.called = time.monotonic()
+        if _node():
+            threading.Thread(target=_end_unwanted, args=(self,), daemon=True).start()
 
     def place(self) -> tuple[str, bool]:
         "Number of this machine in its Ray cluster, if any, and whether files have to travel."
@@ -136,7 +143,12 @@ class Seat:
         seconds: float,  # How long to wait for something
     ) -> tuple[list, float | None, bool, str]:
         "Messages with their parcels, memory, whether these are the last ones, and what was wrong."
+        self.stay()
         return _taken(self, seconds)
+
+    def stay(self) -> None:
+        "Know that somebody wants it."
+        self.called = time.monotonic()
 
 
 def _node() -> str:
@@ -144,6 +156,19 @@ def _node() -> str:
     ray = sys.modules.get("ray")
     inside = ray is not None and ray.is_initialized()
     return ray.get_runtime_context().get_node_id() if ray is not None and inside else ""
+
+
+def _unwanted(seat: Seat, parent: int) -> bool:
+    "Whether what has started this process is gone, or nobody calls any more."
+    return os.getppid() != parent or time.monotonic() - seat.called > _ALONE
+
+
+def _end_unwanted(seat: Seat) -> None:
+    "End this process when it is not wanted any more; runs in a thread."
+    parent = os.getppid()
+    while not _unwanted(seat, parent):
+        time.sleep(_GLANCE)
+    os._exit(1)
 
 
 def _sit(seat: Seat) -> None:
@@ -155,15 +180,16 @@ def _sit(seat: Seat) -> None:
     finally:
         if seat.boxes.root is not None:
             shutil.rmtree(seat.boxes.root, ignore_errors=True)
+        seat.boxes.said.put(None)  # nothing comes after it
 
 
 def _taken(seat: Seat, seconds: float) -> tuple[list, float | None, bool, str]:
     "Wait for the first message, and take all that there are."
-    last = not seat.thread.is_alive()  # looked at first: what it has said is there already
     said = []
     try:
-        said.append(seat.boxes.said.get(timeout=0 if last else seconds))
+        said.append(seat.boxes.said.get(timeout=seconds))
         while True:
             said.append(seat.boxes.said.get_nowait())
     except queue.Empty:
-        return said, own_memory(os.getpid()), last, seat.problem
+        last = None in said
+        return said[: -1 if last else None], own_memory(os.getpid()), last, seat.problem
