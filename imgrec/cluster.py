@@ -225,17 +225,26 @@ def _nodes(hiring: Hiring) -> list[dict[str, float]]:
     return hiring.machines
 
 
+def _fitting(hiring: Hiring, shared: Shared) -> tuple[Shared, dict[str, Any]]:
+    "What a worker is told, with no more threads than a machine has now; and what it asks for."
+    hiring.looked = -math.inf  # a machine may have been lost just now
+    most = int(max((node.get("CPU", 0) for node in hiring.nodes()), default=1))
+    threads = shared.threads and max(1, min(shared.threads, most))
+    gpus = int(any(node.get("GPU", 0) for node in hiring.nodes()))
+    told = replace(shared, data=b"", threads=threads)
+    return told, {"num_cpus": threads or 1, "num_gpus": gpus}
+
+
 def _hired(hiring: Hiring, name: str, shared: Shared) -> Worker:
     "Start an actor, and the thread that listens to it."
     ray, shelf = hiring.ray, Shelf(hiring.home, hiring.token, apart=hiring.apart)
     if hiring.data is None:
         (hiring.home / shelf.file).write_text(hiring.token)
         hiring.data = ray.put(shared.data)
-    how: dict[str, Any] = {"num_cpus": shared.threads or 1, "max_concurrency": 4}
-    how["num_gpus"] = int(any(node.get("GPU", 0) for node in hiring.nodes()))
-    kind = ray.remote(max_restarts=0, max_task_retries=0, **how)(Seat)
+    shared, how = _fitting(hiring, shared)
+    kind = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=4, **how)(Seat)
     paths = [path or str(Path.cwd()) for path in sys.path]
-    actor = kind.remote(hiring.data, replace(shared, data=b""), shelf, paths)
+    actor = kind.remote(hiring.data, shared, shelf, paths)
     ours, mouth = Pipe(duplex=False)
     body = Remote(ray, actor, hiring.home, mouth)
     body.thread = threading.Thread(target=_listen, args=(body,), daemon=True)

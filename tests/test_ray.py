@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from scripted import task_in
 
 from imgrec.budget import Budget
-from imgrec.cluster import Hiring, room_on, threads_on
+from imgrec.cluster import Hiring, crew_on_cluster, room_on, threads_on
 from imgrec.commands import send
 from imgrec.crew import Crew, run_crew
 from imgrec.data import load
 from imgrec.datasets import digits
 from imgrec.engine import begin
 from imgrec.journal import Journal, read_journal
+from imgrec.launch import Job, launch
 from imgrec.link import Outcome
 from imgrec.search import Search
 from imgrec.space import Choice, Float, Space
@@ -307,39 +308,58 @@ def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch):
         Search(Space(width=Choice(2, 4)), "small_cnn", few, directory=tmp_path, executor="ray")
 
 
-def processes_of(search):
-    "The actors of a search that trains, by where they have their files."
-    found = []
-    for each in psutil.process_iter(["cmdline"]):
-        if "ray::Seat" in " ".join(each.info["cmdline"] or []):
-            found.append(each.pid)
-    return found
+def seats():
+    "The processes of all actors that work."
+    each = psutil.process_iter(["cmdline"])
+    return [p.pid for p in each if "ray::Seat" in " ".join(p.info["cmdline"] or [])]
 
 
-def test_real_trainings_outlive_their_machine_and_end_with_their_engine(cluster, tmp_path):
+@contextmanager
+def crew_apart(job, shared):
+    "A crew to which the directory of the search is a place on another disk."
+    with crew_on_cluster(job, shared) as crew:
+        crew.hire.__self__.apart = True
+        yield crew
+
+
+def test_real_trainings_outlive_their_machine_and_end_with_their_engine(
+    cluster, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     few = load(digits().sample(per_class=6).split(valid=0.3, test=0.2), image_size=8)
     space = Space(width=Choice(2, 4), learning_rate=Float(1e-3, 1e-1, log=True), depth=1)
-    how = {"budget": 2, "epochs": 300, "progress": "none", "directory": tmp_path / "s"}
-    journal = tmp_path / "s" / "journal.log"
-    events = lambda: read_journal(journal).events if journal.exists() else []  # noqa: E731
-    epochs = lambda: [e for e in events() if e["event"] == "epoch_ended"]  # noqa: E731
-    os.environ["RAY_ADDRESS"] = cluster.address
+    how = {"budget": 2, "epochs": 5000, "progress": "none", "directory": tmp_path / "s"}
+    search = Search(space, "small_cnn", few, executor="ray", workers=1, **how)
+    epochs = lambda: [e for e in events(search) if e["event"] == "epoch_ended"]  # noqa: E731
+    states = tmp_path / "s" / "running" / "1" / "checkpoints"
+    process = launch(Job(search.task, few, search.runner, 1, crew=by_value(crew_apart)))
     try:
         with machine(cluster, cpus=2) as node:
-            search = Search(space, "small_cnn", few, executor="ray", workers=1, **how).start()
-            states = tmp_path / "s" / "running" / "1" / "checkpoints"
-            until(lambda: len(epochs()) > 5 and list(states.glob("step-*")), 90)
+            until(lambda: len(list(epochs())) > 5 and kept_steps(states), 90)
             lose(node)
-            until(lambda: any(e["event"] == "trial_interrupted" for e in events()))
+            until(lambda: any(e["event"] == "trial_interrupted" for e in events(search)))
         count = len(epochs())
         until(lambda: len(epochs()) > count, 90)
-        trial = replay(events()).trials[1]
+        trial = replay(events(search)).trials[1]
         assert trial.starts == 2 and trial.worker.endswith(" on head")
-        crew = processes_of(search)
+        reached, goes_on = (epochs()[number]["epoch"] for number in (count - 1, count))
+        print(f"a real training had reached epoch {reached}, and goes on with {goes_on}")
+        assert 1 < goes_on <= reached + 1, "it does not begin anew"
+        crew = seats()
         assert crew, "somebody trains"
-        search.process.kill()
+        process.kill()
         until(lambda: not any(psutil.pid_exists(pid) for pid in crew), 30)
     finally:
-        os.environ.pop("RAY_ADDRESS")
-        if search.process.poll() is None:
-            search.process.kill()
+        process.kill()
+        process.wait()
+
+
+def events(search):
+    "What the journal of a search holds by now."
+    path = search.directory / "journal.log"
+    return read_journal(path).events if path.exists() else []
+
+
+def kept_steps(states):
+    "The steps of which a state has come, beside the one before the first."
+    return [path for path in states.glob("step-*") if int(path.stem.split("-")[1])]
