@@ -121,10 +121,10 @@ def run_job(
     with Journal(path) as journal:
         ahead = job.workers != 1 and job.task.strategy == "bayesian"
         engine = begin(job.task, journal, _say, longest=30.0, ahead=ahead)
-        signal.signal(signal.SIGTERM, partial(_stop, engine))
         reason = "failed"
         try:
-            with job.crew(job, shared) as crew:
+            with job.crew(job, shared) as crew:  # may have an answer of its own to SIGTERM
+                signal.signal(signal.SIGTERM, partial(_stop, engine))
                 reason = run_crew(engine, crew)
         finally:
             note(engine, "search_stopped", {"reason": reason, "fatal": engine.fatal})

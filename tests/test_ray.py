@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -34,7 +35,7 @@ from imgrec.turns import run_here
 from imgrec.workers import Shared
 
 ray = pytest.importorskip("ray", reason="the extra imgrec[ray] is not installed")
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="a cluster on loopback is for Unix")
 SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 SOON = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 300}
 SOON |= {"health_check_timeout_ms": 1000, "health_check_failure_threshold": 3}
@@ -46,7 +47,7 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     before = {name: os.environ.get(name) for name in ("RAY_TMPDIR", "RAY_USAGE_STATS_ENABLED")}
-    with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
         os.environ |= {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}
         head = {"num_cpus": 1, "node_name": "head", "_system_config": SOON, **SMALL}
         made = Cluster(initialize_head=True, head_node_args=head)
@@ -345,13 +346,45 @@ def test_real_trainings_outlive_their_machine_and_end_with_their_engine(
         reached, goes_on = (epochs()[number]["epoch"] for number in (count - 1, count))
         print(f"a real training had reached epoch {reached}, and goes on with {goes_on}")
         assert 1 < goes_on <= reached + 1, "it does not begin anew"
-        crew = seats()
-        assert crew, "somebody trains"
-        process.kill()
-        until(lambda: not any(psutil.pid_exists(pid) for pid in crew), 30)
+        assert seats(), "somebody trains"
+        process.terminate()
+        assert process.wait(60) == 0
+        state = replay(events(search))
+        assert (state.status, state.reason, state.trials[1].status) == (
+            *["stopped"] * 2,
+            "interrupted",
+        )
+        until(lambda: not seats(), 30)
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_seat_ends_with_the_process_that_has_asked_for_it(cluster):
+    command = [sys.executable, "-c", ASKS, cluster.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as asks:
+        pid = int(asks.stdout.readline())
+        assert psutil.pid_exists(pid)
+        asks.kill()
+    until(lambda: not psutil.pid_exists(pid), 30)
+
+
+ASKS = """
+import os, sys, time
+from pathlib import Path
+import ray
+from imgrec.seats import Seat, Shelf
+from imgrec.workers import Shared
+
+class Known(Seat):
+    def pid(self):
+        return os.getpid()
+
+ray.init(sys.argv[1], log_to_driver=False, logging_level="error")
+seat = ray.remote(max_concurrency=4)(Known).remote(b"", Shared(b"", b""), Shelf(Path("/"), ""))
+print(ray.get(seat.pid.remote()), flush=True)
+time.sleep(600)
+"""
 
 
 def events(search):
