@@ -32,7 +32,7 @@ from .workers import Shared, Worker
 
 # %% ../nbs/14m_cluster.ipynb #7f3fbf18
 @contextmanager
-def connected() -> Iterator[ModuleType]:
+def connected() -> Iterator[ModuleType]:  # A context manager
     "Ray, connected to its cluster while the block runs; an `ImportError` where it is missing."
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = optional("ray", extra="ray")
@@ -148,7 +148,7 @@ def _handed_on(body: Remote, said: list) -> bool:
         body.mouth.send(message)
     return True
 
-
+# %% ../nbs/14m_cluster.ipynb #740562ff
 def _listen(body: Remote) -> None:
     "Hear what an actor says, until it or its machine ends; runs in a thread."
     ray, done = body.ray, False
@@ -170,7 +170,7 @@ def _listen(body: Remote) -> None:
     finally:
         body.mouth.close()
 
-
+# %% ../nbs/14m_cluster.ipynb #e161dba9
 def _name_of(ray: ModuleType, node: str) -> str:
     "What a machine is called; with a part of its number where another is called the same."
     names = {each["NodeID"]: each["NodeName"] for each in ray.nodes() if each["Alive"]}
@@ -187,6 +187,8 @@ def _why(error: Exception) -> str:
         return "its machine was low on memory"
     if "worker process has died" in text:
         return "its process was killed"
+    if "killed by `ray.kill`" in text:
+        return "it was killed"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__
 

@@ -141,8 +141,8 @@ class Seat:
     def take(
         self,
         seconds: float,  # How long to wait for something
-    ) -> tuple[list, float | None, bool, str]:
-        "Messages with their parcels, memory, whether these are the last ones, and what was wrong."
+    ) -> tuple[list, float | None, bool, str]:  # Messages and parcels, memory, last, what was wrong
+        "What was said, its memory, whether these words are the last ones, and what was wrong."
         self.stay()
         return _taken(self, seconds)
 

@@ -169,7 +169,7 @@ def _model(plan: Plan, trial: TrialState, splits: Splits, files: TrialFiles) -> 
         model.load_weights(files.parent)
     return model
 
-
+# %% ../nbs/14c_trials.ipynb #25440d2a
 def _wait_for(folder: Path, link: Link) -> None:
     "Let another worker leave a trial's folder: one that a cluster has given up needs a moment."
     end = time.monotonic() + _LEAVES
