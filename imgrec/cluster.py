@@ -72,6 +72,28 @@ def threads_on(
     fits = [each for each in range(1, most + 1) if room_on(nodes, each) >= wanted]
     return max(fits, default=1)
 
+# %% ../nbs/14m_cluster.ipynb #e161dba9
+def _name_of(ray: ModuleType, node: str) -> str:
+    "What a machine is called; with a part of its number where another is called the same."
+    names = {each["NodeID"]: each["NodeName"] for each in ray.nodes() if each["Alive"]}
+    name = names.get(node, "")
+    return f"{name} ({node[:6]})" if list(names.values()).count(name) > 1 else name
+
+
+def _why(error: Exception) -> str:
+    "What Ray says of a lost actor, in one line."
+    text = str(error)
+    if "its node has died" in text or "node was terminated" in text:
+        return "its machine was lost"
+    if "low on memory" in text:
+        return "its machine was low on memory"
+    if "worker process has died" in text:
+        return "its process was killed"
+    if "killed by `ray.kill`" in text:
+        return "it was killed"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
+
 # %% ../nbs/14m_cluster.ipynb #7c321770
 _LISTEN, _CONFIRM = 1.0, 5.0  # Seconds: between two answers, and for the end of an actor
 _COUNT, _ROOM = 1.0, 30.0  # Seconds: between two counts of machines, and for room to be found
@@ -169,28 +191,6 @@ def _listen(body: Remote) -> None:
         body.ended = "it was let go"
     finally:
         body.mouth.close()
-
-# %% ../nbs/14m_cluster.ipynb #e161dba9
-def _name_of(ray: ModuleType, node: str) -> str:
-    "What a machine is called; with a part of its number where another is called the same."
-    names = {each["NodeID"]: each["NodeName"] for each in ray.nodes() if each["Alive"]}
-    name = names.get(node, "")
-    return f"{name} ({node[:6]})" if list(names.values()).count(name) > 1 else name
-
-
-def _why(error: Exception) -> str:
-    "What Ray says of a lost actor, in one line."
-    text = str(error)
-    if "its node has died" in text or "node was terminated" in text:
-        return "its machine was lost"
-    if "low on memory" in text:
-        return "its machine was low on memory"
-    if "worker process has died" in text:
-        return "its process was killed"
-    if "killed by `ray.kill`" in text:
-        return "it was killed"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__
 
 # %% ../nbs/14m_cluster.ipynb #348996ad
 @dataclass
