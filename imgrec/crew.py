@@ -7,6 +7,7 @@ __all__ = ['Crew', 'run_crew']
 
 # %% ../nbs/14j_crew.ipynb #055c69d1
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
@@ -34,6 +35,8 @@ class Crew:
     grace: float = 10.0  # Seconds that a trial has to end when it is told to
     most: int = 100  # Trials until a worker is replaced by a new one
     growth: float = 1e9  # Bytes that a worker may grow until it is replaced by a new one
+    hire: Callable[[str, Shared], Worker] = hire  # Gets a new one, by name
+    room: Callable[[], int] | None = None  # For how many there is room now; None: for all
     workers: list[Worker] = field(default_factory=list)  # Those that there are
     hired: int = 0  # How many there were
     deaths: dict[int, int] = field(default_factory=dict)  # Processes that a trial has cost
@@ -43,15 +46,20 @@ class Crew:
 
 # %% ../nbs/14j_crew.ipynb #f140943d
 def _staff(engine: Engine, crew: Crew) -> None:
-    "Hire whoever is missing; let go who has grown or worked long."
+    "Hire whoever is missing; let go who has grown or worked long, or waits where no room is."
     for worker in list(crew.workers):
         grown = worker.least and worker.memory > worker.least + crew.growth
         if worker.free and (grown or worker.trials >= crew.most):
             crew.workers.remove(worker)
             let_go(worker)
-    while len(crew.workers) < crew.size and not engine.ending:
+    size = crew.size if crew.room is None else min(crew.size, max(1, crew.room()))
+    waiting, more = [each for each in crew.workers if not each.ready], len(crew.workers) - size
+    for worker in waiting[: max(0, more)]:
+        crew.workers.remove(worker)
+        let_go(worker, patience=0.0)
+    while len(crew.workers) < size and not engine.ending:
         crew.hired += 1
-        crew.workers.append(hire(f"worker {crew.hired}", crew.shared))
+        crew.workers.append(crew.hire(f"worker {crew.hired}", crew.shared))
 
 
 def _hand_out(engine: Engine, crew: Crew) -> bool:
@@ -106,8 +114,8 @@ def _hear(engine: Engine, worker: Worker, message: tuple) -> None:
     "Take what a worker says."
     worker.heard = time.monotonic()
     match message:
-        case ("ready",):
-            worker.ready = True
+        case ("ready", *place):
+            worker.ready, worker.name = True, " on ".join([worker.name, *place])
             weigh(worker)
             worker.least = worker.memory
         case ("broken", text):

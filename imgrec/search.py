@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from .budget import Budget, as_budget
+from .cluster import crew_on_cluster
 from .commands import forget_fleeting, waiting
-from .core import SearchError, unknown
+from .core import SearchError, optional, unknown
 from .engine import begin, note
 from .hyperparameters import as_builder
 from .journal import Journal, read_journal
@@ -106,8 +107,8 @@ class Search(PlannedSearch):
         if_exists: str | None = None,  # "continue" or "new", for a directory that differs
         seed: int = 0,  # Decides points and first weights
         fit_options: Callable[[], Mapping[str, Any]] | None = None,  # More arguments of `fit`
-        executor: str = "processes",  # Or "inline": one trial after another in this process
-        workers: int | None = None,  # Processes that run trials; None: as the machine allows
+        executor: str = "processes",  # Or "ray": on a cluster; "inline": one after another, here
+        workers: int | None = None,  # Who run trials, at once; None: as many as there is room for
         keep: int = 3,  # Of how many of the best trials the weights stay
         progress: str = "auto",  # "auto" prints a line a trial, "none" is silent
         executions_per_trial: int = 1,  # Trainings of a point, with other seeds; the mean counts
@@ -147,7 +148,7 @@ class Search(PlannedSearch):
             super()._change(name, value)
 
 # %% ../nbs/15_search.ipynb #728efa7c
-_EXECUTORS = ("processes", "inline")
+_EXECUTORS = ("processes", "ray", "inline")
 
 
 def _check_search(search: Search) -> None:
@@ -160,8 +161,10 @@ def _check_search(search: Search) -> None:
         raise unknown("if_exists", search.if_exists, ("continue", "new"))
     fair_share(search.workers)  # an error for what is no number of them
     check_task(search.task)
-    if search.executor == "processes":
+    if search.executor != "inline":
         portable(search.data)
+    if search.executor == "ray":
+        optional("ray", extra="ray")
 
 # %% ../nbs/15_search.ipynb #e7f07d4d
 def _changed_here(search: Search, name: str, value: Any) -> bool:
@@ -196,15 +199,20 @@ def _run_here(search: Search) -> Search:
 # %% ../nbs/15_search.ipynb #cfcb3c70
 def _start(search: Search) -> Search:
     "Start processes for a search, if there are none."
-    if search.executor != "processes":
+    if search.executor == "inline":
         raise SearchError('executor="inline" runs in this process: call run(), not start().')
     if search.running:
         _say(search, f"{search.directory}: it runs already.")
         return search
     search.task, search.process = search.current, None
     forget_fleeting(search.directory)
-    workers, threads = fair_share(search.workers)
-    search.process = launch(Job(search.task, search.data, search.runner, workers, threads))
+    job = Job(search.task, search.data, search.runner, search.workers)
+    if search.executor == "ray":
+        job = replace(job, crew=crew_on_cluster)
+    else:
+        workers, threads = fair_share(search.workers)
+        job = replace(job, workers=workers, threads=threads)
+    search.process = launch(job)
     return search
 
 # %% ../nbs/15_search.ipynb #a22a8b1c

@@ -32,6 +32,14 @@ from imgrec.link import (
     best_run,
     score_of_runs,
 )
+from .measures import measure_of, standard_error
+from .places import locked
+from .plan import Build, Plan, model_of, own_names, splits_of
+from .runs import Run
+from .space import arguments_of
+from .state import TrialState
+from .train import fit
+from .votes import Votes, save_predictions, votes_problem
 
 # %% ../nbs/14c_trials.ipynb #6efd932f
 from .measures import measure_of, standard_error
@@ -167,6 +175,9 @@ def fit_point(
     return fit(model, splits, epochs=epochs, **how, **options)
 
 # %% ../nbs/14c_trials.ipynb #95670872
+_LEAVES = 90.0  # Seconds that another worker may need to leave a trial
+
+
 def _model(plan: Plan, trial: TrialState, splits: Splits, files: TrialFiles) -> keras.Model:
     "A trial's model before its first step."
     model = model_of(plan.build, splits.spec, trial.point, trial.seed)
@@ -177,12 +188,26 @@ def _model(plan: Plan, trial: TrialState, splits: Splits, files: TrialFiles) -> 
         model.load_weights(files.parent)
     return model
 
+# %% ../nbs/14c_trials.ipynb #25440d2a
+def _wait_for(folder: Path, link: Link) -> None:
+    "Let another worker leave a trial's folder: one that a cluster has given up needs a moment."
+    end = time.monotonic() + _LEAVES
+    while folder.exists() and time.monotonic() < end:
+        try:
+            with locked(folder):
+                return
+        except RunError:
+            link.check()
+            time.sleep(0.1)
+
 
 def _fit(plan: Plan, trial: TrialState, watch: Watch, model: keras.Model, splits: Splits) -> None:
     "Train a trial's model, from the state that it has left if there is one that fits."
     folder = watch.link.files.running
     how: dict[str, Any] = {"epochs": trial.epochs - trial.initial_epoch, "seed": trial.seed}
     how |= {"callbacks": [watch], "directory": folder}
+    if folder is not None:
+        _wait_for(folder, watch.link)
     try:
         fit_point(plan, trial.point, model, splits, **how)
     except RunError:
