@@ -95,6 +95,7 @@ class Link:
     best_epoch: int | None = None  # Where that was
     error: float | None = None  # Standard error of the score over pictures, once it is known
     waited: float = 0.0  # Seconds of pauses
+    others: tuple[str, ...] = ()  # Further objectives that have to be logged
 
     def improves(
         self,
@@ -122,8 +123,9 @@ class Link:
 
 def _improves(link: Link, epoch: int, logs: dict[str, float]) -> bool:
     "Take the value of the objective if it is better."
-    if link.objective not in logs:
-        raise unknown("objective", link.objective, logs, SearchError)
+    for name in (link.objective, *link.others):
+        if name not in logs:
+            raise unknown("objective", name, logs, SearchError)
     value = logs[link.objective]
     if not better(link.direction, value, link.score):
         return False

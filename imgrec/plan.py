@@ -8,7 +8,7 @@ __all__ = ['Build', 'Plan', 'own_names', 'check_plan', 'splits_of', 'model_of']
 # %% ../nbs/13c_plan.ipynb #e26c768d
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -37,6 +37,7 @@ class Plan:
     direction: str = "max"  # Whether it should be large ("max") or small ("min")
     epochs: int = 10  # Where the point does not say
     fit_options: Callable[[], Mapping[str, Any]] | None = None  # Further arguments of `fit`
+    others: Mapping[str, str] = field(default_factory=dict)  # Further objectives, with directions
 
 # %% ../nbs/13c_plan.ipynb #01d9b9cb
 def own_names(
@@ -128,8 +129,9 @@ def check_plan(
             f"{', '.join(names.data)} cannot be searched: the data was given as datasets or "
             "arrays, which cannot be opened with other settings. Use load(catalog) instead."
         )
-    if plan.objective.startswith("val_") and plan.splits.valid is None:
-        raise SearchError(f"{plan.objective} needs a validation part, but the data has none.")
+    for name in (plan.objective, *plan.others):
+        if name.startswith("val_") and plan.splits.valid is None:
+            raise SearchError(f"{name} needs a validation part, but the data has none.")
 
 # %% ../nbs/13c_plan.ipynb #c6fedcc6
 def splits_of(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .core import SearchError, many
+from .fronts import further_scores, objectives_in
 from .state import SearchState
 
 if TYPE_CHECKING:
@@ -48,15 +49,17 @@ def results_table(
     "The trials of a search as a table."
     import pandas as pd
 
+    others = list(objectives_in(state.settings))[1:]
     rows = [
         {name: getattr(trial, name) for name in ("trial", "status", "score")}
         | {"standard_error": trial.error}
         | trial.point
         | {name: getattr(trial, name) for name in ("epochs", "seconds", "parameters", "reason")}
+        | further_scores(trial, others)
         for trial in state.trials.values()
     ]
     before, after = ("trial", "status", "score", "standard_error"), ("epochs", "seconds")
-    columns = [*before, *state.space, *after, "parameters", "reason"]
+    columns = [*before, *others, *state.space, *after, "parameters", "reason"]
     return pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
 
 # %% ../nbs/14d_results.ipynb #d2862809

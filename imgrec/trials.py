@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from .core import ModelError, OptionError, RunError
+from .counting import multiply_adds
 from .data import Splits
 from .hyperparameters import HyperBuilder
 from .link import Link, Outcome, PrunedError, StoppedError, TrialFiles
@@ -52,9 +53,10 @@ class Watch(keras.callbacks.Callback):
         self,
         link: Link,  # To the search
         initial_epoch: int = 0,  # Epochs that a parent has trained already
+        costs: Mapping[str, float] | None = None,  # Of its model, to be logged beside the metrics
     ) -> None:
         super().__init__()
-        self.link, self.initial_epoch = link, initial_epoch
+        self.link, self.initial_epoch, self.costs = link, initial_epoch, dict(costs or {})
         self.best: list[np.ndarray] = []  # Weights of the best epoch that this process has seen
         self.started, self.ended = time.perf_counter(), False
         self.stopping = False  # Has `fit` keep its state and leave
@@ -73,7 +75,7 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         "Keep the weights if they are the best, and report."
         seconds = round(time.perf_counter() - self.started - self.link.waited, 3)
-        numbers = {name: float(value) for name, value in (logs or {}).items()}
+        numbers = {name: float(value) for name, value in (logs or {}).items()} | self.costs
         number = self.initial_epoch + epoch + 1
         if self.link.improves(number, numbers):
             self.best = self.model.get_weights()
@@ -208,11 +210,19 @@ def _note_answers(watch: Watch, model: keras.Model, splits: Splits) -> None:
         watch.link.error = standard_error(measure_of(watch.link.objective), votes, count=200)
 
 # %% ../nbs/14c_trials.ipynb #39294c42
+_COSTS = {"parameters": keras.Model.count_params, "multiply_adds": multiply_adds}
+
+
+def _costs(model: keras.Model, others: Mapping[str, str]) -> dict[str, float]:
+    "What a model costs, as far as a search asks for it."
+    return {name: float(count(model)) for name, count in _COSTS.items() if name in others}
+
+
 def _train(plan: Plan, trial: TrialState, link: Link) -> tuple[bool, int]:
     "Build and train a trial's model, which is gone after it: whether it ended, and its size."
     splits = splits_of(plan, trial.point)
     model = _model(plan, trial, splits, link.files)
-    watch = Watch(link, trial.initial_epoch)
+    watch = Watch(link, trial.initial_epoch, _costs(model, plan.others))
     try:
         _fit(plan, trial, watch, model, splits)
     except PrunedError:

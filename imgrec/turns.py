@@ -16,6 +16,7 @@ from pathlib import Path
 from .budget import used_gb
 from .core import many
 from .engine import LOOK, Engine, look, note, order
+from .fronts import logged_names, reached
 from imgrec.link import (
     Ended,
     Link,
@@ -86,6 +87,10 @@ def hear_end(
     "Note how a trial has ended."
     if ended.event == "trial_interrupted" and engine.ending not in ("", "stopped"):
         ended.fields["reason"] = engine.ending
+    others = engine.task.plan.others
+    if others and ended.fields.get("best_epoch") is not None:
+        curve, at = engine.state.trials[number].curve, ended.fields["best_epoch"]
+        ended.fields["scores"] = reached(curve, at, list(others))
     note(engine, ended.event, {"trial": number, **ended.fields})
     engine.orders.pop(number, None)
     engine.began.pop(number, None)
@@ -199,14 +204,16 @@ def run_here(
     runner: Callable[..., Outcome],  # As `run_trial`
 ) -> str:  # Why it ended: "done", "stopped", "out of time", ...
     "Run trials in this process until none is left, or it has to end."
-    objective, direction = engine.task.plan.objective, engine.task.plan.direction
+    plan = engine.task.plan
+    others = logged_names(plan.others)
     while (trial := _next_here(engine)) is not None:
         number = trial.trial
         files = started(engine, trial, "inline")
         asks = partial(_look_here, engine, number)
-        link = Link(objective, direction, partial(hear_epoch, engine, number), asks, files)
+        tells = partial(hear_epoch, engine, number)
+        link = Link(plan.objective, plan.direction, tells, asks, files, others=others)
         begun = engine.state.trials[number]
-        hear_end(engine, number, attempted(runner, engine.task.plan, begun, link))
+        hear_end(engine, number, attempted(runner, plan, begun, link))
         if engine.state.trials[number].status == "interrupted":  # by Ctrl-C, if by nothing else
             engine.ending = engine.ending or "stopped"
     return engine.ending or "done"

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from .core import OptionError
+from .fronts import logged_names
 from .link import Link, TrialFiles, attempted
 from .state import TrialState
 
@@ -92,7 +93,8 @@ def serve(
         while (given := connection.recv()) is not None:
             trial, files = given
             desk = _Desk(connection, trial.trial)
-            link = Link(objective, direction, desk.tell, desk.look, files)
+            others = logged_names(getattr(plan, "others", {}))  # a runner of one's own has no plan
+            link = Link(objective, direction, desk.tell, desk.look, files, others=others)
             connection.send(("ended", trial.trial, attempted(runner, plan, trial, link)))
     except (EOFError, BrokenPipeError, ConnectionResetError):  # nobody is there any more
         return
