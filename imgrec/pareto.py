@@ -36,10 +36,10 @@ def _reached(state: SearchState, trial: TrialState, name: str) -> float:
 
 def _check_objectives(state: SearchState, ways: Mapping[str, str]) -> None:
     "Raise an `OptionError` for what nobody can know of these trials, or no direction."
-    logged = {name for trial in state.scored for logs in trial.curve for name in logs}
+    logged = {name for trial in state.scored for logs in trial.curve for name in logs} - {"epoch"}
     known = ["score", "seconds", state.settings.get("objective", "score"), *COSTS, *sorted(logged)]
     for name, way in ways.items():
-        if name not in known or name == "epoch":
+        if name not in known:
             raise unknown("objective", name, dict.fromkeys(known))
         if way not in ("min", "max"):
             raise unknown(f"direction of {name}", way, ["min", "max"])
