@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .axes import COLOURS, inches, new_axes, plain_text, wrapped
 from .core import DataError
-from .fronts import COSTS
+from .objectives import COSTS
 
 # %% ../nbs/17a_course_plots.ipynb #888a4d7e
 def require_columns(

@@ -12,7 +12,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from .core import unknown
-from .fronts import COSTS, further_scores, objectives_in, undominated
+from .fronts import undominated
+from .objectives import COSTS, further_scores, objectives_in
 from .state import SearchState, TrialState
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .core import OptionError, unknown
-from .fronts import objectives_in, reached, undominated
+from .fronts import undominated
+from .objectives import objectives_in, reached
 from .scores import better
 from .state import SearchState, TrialState
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .core import SearchError, many
-from .fronts import further_scores, objectives_in
+from .objectives import further_scores, objectives_in
 from .state import SearchState
 
 if TYPE_CHECKING:

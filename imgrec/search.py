@@ -18,10 +18,10 @@ from .budget import Budget, as_budget
 from .commands import forget_fleeting, waiting
 from .core import SearchError, unknown
 from .engine import begin, note
-from .fronts import objectives_of
 from .hyperparameters import as_builder
 from .journal import Journal, read_journal
 from .launch import Job, launch, log_end, portable
+from .objectives import objectives_of
 from .plan import Build, Plan
 from .planned import PlannedSearch
 

@@ -20,9 +20,9 @@ from .catalog import Catalog
 from .core import OptionError, SearchError, unknown
 from .data import Splits, as_splits, load
 from .facts import data_facts, setting_changes
-from .fronts import further_scores, objectives_in
 from .hyperparameters import HyperBuilder
 from .journal import lock_writer
+from .objectives import further_scores, objectives_in
 from .oracles import ORACLES, PROMOTING, Proposal, Proposer, hashed_seed
 from .places import free_name
 from .plan import Build, Plan, check_plan

@@ -16,7 +16,6 @@ from pathlib import Path
 from .budget import used_gb
 from .core import many
 from .engine import LOOK, Engine, look, note, order
-from .fronts import logged_names, reached
 from imgrec.link import (
     Ended,
     Link,
@@ -27,6 +26,7 @@ from imgrec.link import (
     running_folder,
     weights_file,
 )
+from .objectives import logged_names, reached
 from .oracles import PROMOTING, Proposal
 from .pruning import verdict
 from .results import trial_line

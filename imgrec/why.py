@@ -18,7 +18,6 @@ from scipy.stats import norm
 from .core import SearchError, many, unknown
 from .entries import grid_values
 from .evidence import evidence_of, random_beginning
-from .fronts import further_scores
 from .importance import place_of, scored_trials
 from imgrec.known import (
     Known,
@@ -27,6 +26,7 @@ from imgrec.known import (
     random_points,
     surrogate_of,
 )
+from .objectives import further_scores
 from .oracles import MODELLED, mixed
 from .space import Float, Int, Space, used_names
 from .state import TrialState

@@ -21,8 +21,8 @@ from typing import Any
 import psutil
 
 from .core import OptionError
-from .fronts import logged_names
 from .link import Link, TrialFiles, attempted
+from .objectives import logged_names
 from .state import TrialState
 
 # %% ../nbs/14i_workers.ipynb #d2bb6c06

@@ -18,15 +18,10 @@ from imgrec.course_plots import plot_front
 from imgrec.data import load
 from imgrec.datasets import digits
 from imgrec.engine import begin, note
-from imgrec.fronts import (
-    Mixture,
-    hypervolume,
-    mixture_of,
-    objectives_of,
-    undominated,
-)
+from imgrec.fronts import Mixture, hypervolume, mixture_of, undominated
 from imgrec.journal import Journal, read_journal
 from imgrec.link import Outcome
+from imgrec.objectives import objectives_of
 from imgrec.pareto import front_of, pareto
 from imgrec.plan import Plan
 from imgrec.pruning import Pruning, verdict
@@ -68,7 +63,7 @@ def test_what_is_not_known_is_never_better():
 
 @given(rows_of, st.integers(0, 10**6))
 def test_a_mixture_is_monotone_and_its_best_is_on_the_front(rows, seed):
-    ways = {name: "min" for name in "abc"[: len(rows[0])]}
+    ways = dict.fromkeys("abc"[: len(rows[0])], "min")
     mixture = mixture_of(rows, ways, seed)
     assert sum(mixture.weights) == pytest.approx(1) and min(mixture.weights) >= 0
     mixed = mixture.of(rows)
@@ -186,7 +181,9 @@ def test_the_front_holds_the_best_and_nothing_that_is_beaten(tmp_path):
     assert results["parameters"].notna().all() and list(results).count("parameters") == 1
     for number in set(results.index) - set(front["trial"]):
         row = results.loc[number]
-        better = (front["val_accuracy"] >= row["score"]) & (front["parameters"] <= row["parameters"])
+        better = (front["val_accuracy"] >= row["score"]) & (
+            front["parameters"] <= row["parameters"]
+        )
         assert better.any()
     ax = plot_front(pareto(state))
     assert ax.get_xscale() == "linear" and ax.get_yscale() == "log"
