@@ -63,23 +63,6 @@ def rungs(
         at *= pruning.factor
     return found
 
-# %% ../nbs/14e_pruning.ipynb #363af337
-def best_until(
-    state: SearchState,  # Whose settings name objective and direction
-    trial: TrialState,  # Any
-    epoch: int,  # Of the trial, from 1
-) -> float | None:  # None where it has not come as far
-    "The best value of the objective in the first epochs of a trial."
-    best, reached = None, False
-    for point in trial.curve:
-        if point["epoch"] > epoch:
-            break
-        reached = point["epoch"] == epoch
-        value = point.get(state.settings["objective"])
-        if value is not None and better(state.settings["direction"], value, best):
-            best = value
-    return best if reached else None
-
 # %% ../nbs/14e_pruning.ipynb #dc965e9c
 def _values(state: SearchState, trial: TrialState, epoch: int) -> list[float]:
     "All objectives of a trial after an epoch, taken at its best one until then."
@@ -100,6 +83,23 @@ def _on_front(state: SearchState, number: int, epoch: int) -> bool:
     values = [_values(state, trial, epoch) for trial in far]
     best = undominated(values, list(ways.values()))
     return any(there and trial.trial == number for trial, there in zip(far, best, strict=True))
+
+# %% ../nbs/14e_pruning.ipynb #363af337
+def best_until(
+    state: SearchState,  # Whose settings name objective and direction
+    trial: TrialState,  # Any
+    epoch: int,  # Of the trial, from 1
+) -> float | None:  # None where it has not come as far
+    "The best value of the objective in the first epochs of a trial."
+    best, reached = None, False
+    for point in trial.curve:
+        if point["epoch"] > epoch:
+            break
+        reached = point["epoch"] == epoch
+        value = point.get(state.settings["objective"])
+        if value is not None and better(state.settings["direction"], value, best):
+            best = value
+    return best if reached else None
 
 # %% ../nbs/14e_pruning.ipynb #33b9127b
 def verdict(

@@ -106,7 +106,7 @@ def _budget_text(facts: Mapping[str, Any]) -> str:
     ]
     return text_table(["used", "limit", "of"], rows)
 
-# %% ../nbs/24e_reports.ipynb #fa35752d
+# %% ../nbs/24e_reports.ipynb #58d95e5c
 def _number(value: float | None) -> str:
     "A score with four digits after the point, or a line where there is none."
     return "-" if value is None else f"{value:.4f}"
@@ -116,7 +116,7 @@ def _size(value: float | None) -> str:
     "What else was wanted: a score, or as many parameters as there are."
     return "-" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
-
+# %% ../nbs/24e_reports.ipynb #fa35752d
 def _running_text(facts: Mapping[str, Any]) -> str:
     "The trials that run."
     cells = [

@@ -209,7 +209,7 @@ def _note_answers(watch: Watch, model: keras.Model, splits: Splits) -> None:
         votes = Votes(true, probabilities[None], np.arange(len(true)))
         watch.link.error = standard_error(measure_of(watch.link.objective), votes, count=200)
 
-# %% ../nbs/14c_trials.ipynb #39294c42
+# %% ../nbs/14c_trials.ipynb #6ac4a205
 _COSTS = {"parameters": keras.Model.count_params, "multiply_adds": multiply_adds}
 
 
@@ -217,7 +217,7 @@ def _costs(model: keras.Model, others: Mapping[str, str]) -> dict[str, float]:
     "What a model costs, as far as a search asks for it."
     return {name: float(count(model)) for name, count in _COSTS.items() if name in others}
 
-
+# %% ../nbs/14c_trials.ipynb #39294c42
 def _train(plan: Plan, trial: TrialState, link: Link) -> tuple[bool, int]:
     "Build and train a trial's model, which is gone after it: whether it ended, and its size."
     splits = splits_of(plan, trial.point)
