@@ -190,6 +190,7 @@ def tune(
     disk_gb: ask.DiskGb = None,  # Of its directory
     workers: ask.Workers = None,  # Processes
     strategy: ask.Strategy = "random",  # How points are chosen
+    objective: ask.Aims = ask.USUAL,  # Names, the main one first
     pruning: ask.Rule = None,  # A rule
     model: ask.Model = "small_cnn",  # A name of `MODELS`; with a space, of `BACKBONES`
     space: ask.SpaceFile = None,  # As `Space.to_json` writes it
@@ -215,13 +216,12 @@ def tune(
 
     budget = Budget(minutes, trials or (None if minutes else 8), ram_gb, disk_gb)
     _begin(output)
-    points = space_for(model, space)
+    points, size = space_for(model, space), image_size or own_size(model)
     data = {"batch_size": batch_size, "augment": augment, "resize": resize}
-    size, parts = image_size or own_size(model), (mirror, valid, test, seed)
-    splits, notes = _pictures(folder, parts, size, data)
+    splits, notes = _pictures(folder, (mirror, valid, test, seed), size, data)
     how: dict[str, Any] = {"budget": budget, "epochs": epochs, "pruning": pruning, "seed": seed}
     how |= {"directory": directory, "if_exists": if_exists, "workers": workers}
-    _finish_search(Search(points, model, splits, strategy, **how), output, notes, detach)
+    _finish_search(Search(points, model, splits, strategy, objective, **how), output, notes, detach)
 
 # %% ../nbs/25_cli.ipynb #4e58f0ad
 @app.command()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['require_columns', 'jitter', 'titled', 'letters_up', 'plot_timeline', 'plot_learning_curves', 'plot_brackets',
-           'plot_pareto']
+           'plot_front']
 
 # %% ../nbs/17a_course_plots.ipynb #42cff169
 from typing import Any
@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .axes import COLOURS, inches, new_axes, plain_text, wrapped
 from .core import DataError
+from .objectives import COSTS
 
 # %% ../nbs/17a_course_plots.ipynb #888a4d7e
 def require_columns(
@@ -233,7 +234,7 @@ def _name_front(ax: Axes, front: pd.DataFrame, x: str, y: str) -> None:
             ax.annotate(str(trial), tuple(point), (4, 5), **style)
 
 # %% ../nbs/17a_course_plots.ipynb #308407c8
-def plot_pareto(
+def plot_front(
     table: pd.DataFrame,  # What `pareto` gave
     ax: Axes | None = None,  # Where to draw; a new figure if None
     x: str | None = None,  # An objective; None: the first
@@ -251,11 +252,16 @@ def plot_pareto(
     front = table[table["front"].astype(bool)].sort_values([x, y])
     rest = table[~table["front"].astype(bool)]
     ax.plot(rest[x], rest[y], "o", color="0.55", markersize=4, markerfacecolor="none")
-    line = "o--" if len(names) == 2 else "o"
-    ax.plot(front[x], front[y], line, color=COLOURS[0], markersize=5, linewidth=1)
+    ways = table.attrs.get("objectives", {})
+    if len(names) == 2:
+        how = {"min": "steps-post", "max": "steps-pre"}.get(ways.get(x, ""), "default")
+        line = {"color": COLOURS[0], "linewidth": 1, "drawstyle": how}
+        ax.plot(front[x], front[y], "-" if how != "default" else "--", **line)
+    ax.plot(front[x], front[y], "o", color=COLOURS[0], markersize=5)
     for which, name in (("x", x), ("y", y)):
         values = table[name].to_numpy(float)
-        if len(values) and values.min() > 0 and values.max() >= 30 * values.min():
+        far = 2 if name in COSTS else 30
+        if len(values) and values.min() > 0 and values.max() >= far * values.min():
             ax.set(**{f"{which}scale": "log"})
     ax.set_xlabel(plain_text(x, 40), fontsize=9)
     ax.set_ylabel(plain_text(y, letters_up(ax)), fontsize=9)

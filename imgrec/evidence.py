@@ -136,9 +136,10 @@ def suggested(
     promotes: bool,  # Whether its trials are lines
     seed: int,  # The same gives the same
     another: Callable[[int], Values | None],  # Random values that were not tried, by a number
+    mixed: Callable[[list[Any], np.ndarray], tuple] = lambda *evidence: evidence,  # Other scores
 ) -> Values | None:  # None where nothing is left
     "What is worth a try after the trials so far."
-    done, scores = evidence_of(oracle, promotes)
+    done, scores, *_ = mixed(*evidence_of(oracle, promotes))
     points, waiting = _table(oracle, done), _table(oracle, without_score(oracle, done))
     if len(done) < random_beginning(points.shape[1]):
         return _spread(np.vstack([points, waiting]), oracle, another)

@@ -26,10 +26,11 @@ from imgrec.evidence import (
     values_at,
     without_score,
 )
+from .fronts import Mixture
 from .gaussian import believed, estimated, hoped, most_telling, suggest
 from .hyperparameters import to_point, to_values
 from .journal import read_journal
-from .oracles import Proposer, hashed_seed
+from .oracles import Proposer, hashed_seed, mixed
 from .space import Space
 from .state import SearchState, TrialState, replay
 from .task import replayed_proposer
@@ -74,10 +75,11 @@ class Surrogate:
     oracle: Any  # KerasTuner's, which places values between 0 and 1
     model: GaussianProcessRegressor  # Through the scores, small is good
     best: float  # The best score that the model knows, small is good
-    sign: int  # -1 where the objective is to be large, else 1
+    sign: int  # -1 where what it expects is to be large, else 1
     points: list[dict[str, Any]]  # Of the trials that it has learned from
     scores: np.ndarray  # Theirs, `(n,)`, as the objective has them
     wanted: dict[str, Any] | None = None  # The point that the oracle liked best; None: nothing new
+    mixture: Mixture | None = None  # Of several objectives: what its numbers are, small is good
 
     def places(
         self,
@@ -121,21 +123,26 @@ def surrogate_of(
     "What the oracle believed when it was asked for a trial."
     proposer, number = known.proposer(), known.asked.trial
     oracle, space = proposer.oracle, proposer.space
-    done, scores = evidence_of(oracle, oracle.climbing)
+    evidence = evidence_of(oracle, oracle.climbing)
+    done = mixed(oracle, "", *evidence)[0]
     if len(done) < random_beginning(len(oracle.hyperparameters.space)):
         return None
-    kept, waiting = most_telling(scores), without_score(oracle, done)
+    waiting = without_score(oracle, done)
+    proposer.ask(number, served=known.asked.point)  # KerasTuner gives it a name
+    name = proposer.trials[number].trial_id
+    done, scores, mixture = mixed(oracle, name, *evidence)
+    kept = most_telling(scores)
     at, tried = (
         np.array([place_of(oracle, each.hyperparameters.values) for each in trials], float)
         for trials in ([done[at] for at in kept], waiting)
     )
     tried = tried.reshape(len(waiting), at.shape[1])
     seen = [to_point(space, "bayesian", done[at].hyperparameters.values) for at in kept]
-    proposer.ask(number, served=known.asked.point)  # KerasTuner gives it a name
-    seed = hashed_seed(oracle.seed, proposer.trials[number].trial_id)
-    sign = -1 if proposer.direction == "max" else 1
+    sign = -1 if proposer.direction == "max" and mixture is None else 1
     model, best = believed(at, scores[kept], tried)
-    found = Surrogate(space, oracle, model, best, sign, seen, sign * scores[kept])
+    facts = (space, oracle, model, best, sign, seen, sign * scores[kept])
+    found = Surrogate(*facts, mixture=mixture)
+    seed = hashed_seed(oracle.seed, name)
     wanted = suggest(at, scores[kept], seed, tried, partial(snapped, oracle))
     return found if wanted is None else replace(found, wanted=found.point_at(wanted))
 

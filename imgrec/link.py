@@ -128,6 +128,7 @@ class Link:
     waited: float = 0.0  # Seconds of pauses
     run: int = 1  # Which of the trial's runs, from 1
     end_run: Callable[[dict], Any] = lambda facts: None  # Notes the end of a run, and waits for it
+    others: tuple[str, ...] = ()  # Further objectives that have to be logged
 
     def improves(
         self,
@@ -168,8 +169,9 @@ def _which(run: int) -> tuple[int, ...]:
 
 def _improves(link: Link, epoch: int, logs: dict[str, float]) -> bool:
     "Take the value of the objective if it is better."
-    if link.objective not in logs:
-        raise unknown("objective", link.objective, logs, SearchError)
+    for name in (link.objective, *link.others):
+        if name not in logs:
+            raise unknown("objective", name, logs, SearchError)
     value = logs[link.objective]
     if not better(link.direction, value, link.score):
         return False

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['Folder', 'Saved', 'Words', 'Model', 'ImageSize', 'Epochs', 'Passes', 'Weights', 'BatchSize', 'Recipe', 'Resize',
            'Mirror', 'Share', 'Seed', 'Output', 'Options', 'Rate', 'Patience', 'Progress', 'RunFolder', 'Trials',
-           'Strategy', 'SpaceFile', 'Directory', 'IfExists', 'Everything', 'Csv', 'Json', 'Remove', 'Verify', 'Minutes',
-           'Workers', 'RamGb', 'DiskGb', 'Rule', 'Detach', 'Searched', 'Follow', 'Pause', 'GoOn', 'Stop', 'Skip',
-           'Points', 'InAll', 'NewSpace', 'Report', 'option']
+           'Strategy', 'Aims', 'USUAL', 'SpaceFile', 'Directory', 'IfExists', 'Everything', 'Csv', 'Json', 'Remove',
+           'Verify', 'Minutes', 'Workers', 'RamGb', 'DiskGb', 'Rule', 'Detach', 'Searched', 'Follow', 'Pause', 'GoOn',
+           'Stop', 'Skip', 'Points', 'InAll', 'NewSpace', 'Report', 'option']
 
 # %% ../nbs/24c_options.ipynb #4c58ef64
 from pathlib import Path
@@ -73,6 +73,9 @@ Trials = Annotated[int | None, option(_TRIALS, "N", 1)]
 Strategy = Annotated[
     str, option("random, grid, bayesian, hyperband, halving, bayesian_halving.", "NAME")
 ]
+_AIMS = "What it shall be good at, repeatable: first a metric, then also parameters."
+Aims = Annotated[list[str], option(_AIMS, "NAME")]
+USUAL = ["val_accuracy"]
 SpaceFile = Annotated[Path | None, option("What to try, as JSON; default: the usual.", "FILE")]
 Directory = Annotated[Path, option("Where the search is kept, and continued.", "FOLDER")]
 IfExists = Annotated[str | None, option("If another is there: continue or new.", "NAME")]

@@ -8,7 +8,7 @@ __all__ = ['Build', 'Plan', 'own_names', 'check_plan', 'splits_of', 'model_of']
 # %% ../nbs/13c_plan.ipynb #e26c768d
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -39,6 +39,7 @@ class Plan:
     fit_options: Callable[[], Mapping[str, Any]] | None = None  # Further arguments of `fit`
     executions: int = 1  # How often each point is trained, each time with another seed
     folds: int | None = None  # Of how many folds each is validated once; None: no folds
+    others: Mapping[str, str] = field(default_factory=dict)  # Further objectives, with directions
 
     @property
     def runs_per_trial(self) -> int:
@@ -135,8 +136,9 @@ def check_plan(
             f"{', '.join(names.data)} cannot be searched: the data was given as datasets or "
             "arrays, which cannot be opened with other settings. Use load(catalog) instead."
         )
-    if plan.objective.startswith("val_") and plan.splits.valid is None:
-        raise SearchError(f"{plan.objective} needs a validation part, but the data has none.")
+    for name in (plan.objective, *plan.others):
+        if name.startswith("val_") and plan.splits.valid is None:
+            raise SearchError(f"{name} needs a validation part, but the data has none.")
 
 # %% ../nbs/13c_plan.ipynb #c6fedcc6
 def splits_of(

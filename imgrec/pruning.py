@@ -6,11 +6,14 @@
 __all__ = ['RULES', 'Pruning', 'as_pruning', 'rungs', 'best_until', 'verdict']
 
 # %% ../nbs/14e_pruning.ipynb #17912f3d
+import math
 import statistics
 from dataclasses import dataclass
 from typing import Any
 
 from .core import OptionError, unknown
+from .fronts import undominated
+from .objectives import objectives_in, reached
 from .scores import better
 from .state import SearchState, TrialState
 
@@ -60,6 +63,27 @@ def rungs(
         at *= pruning.factor
     return found
 
+# %% ../nbs/14e_pruning.ipynb #dc965e9c
+def _values(state: SearchState, trial: TrialState, epoch: int) -> list[float]:
+    "All objectives of a trial after an epoch, taken at its best one until then."
+    main, *others = objectives_in(state.settings)
+    best, curve = best_until(state, trial, epoch), [p for p in trial.curve if p["epoch"] <= epoch]
+    at = next((point["epoch"] for point in curve if point.get(main) == best), None)
+    found = reached(curve, at, others)
+    return [math.nan if best is None else best, *(found.get(name, math.nan) for name in others)]
+
+
+def _on_front(state: SearchState, number: int, epoch: int) -> bool:
+    "Whether, of several objectives, no trial that has come as far is better in all."
+    ways = objectives_in(state.settings)
+    if len(ways) < 2:
+        return False
+    trials = state.trials.values()
+    far = [trial for trial in trials if any(p["epoch"] == epoch for p in trial.curve)]
+    values = [_values(state, trial, epoch) for trial in far]
+    best = undominated(values, list(ways.values()))
+    return any(there and trial.trial == number for trial, there in zip(far, best, strict=True))
+
 # %% ../nbs/14e_pruning.ipynb #363af337
 def best_until(
     state: SearchState,  # Whose settings name objective and direction
@@ -93,7 +117,8 @@ def verdict(
     found = [value for value in others if value is not None]
     if mine is None or len(found) + 1 < pruning.least:
         return ""
-    return _behind(pruning, state, mine, found, epoch)
+    reason = _behind(pruning, state, mine, found, epoch)
+    return "" if reason and _on_front(state, number, epoch) else reason
 
 # %% ../nbs/14e_pruning.ipynb #1cd1d980
 def _behind(

@@ -95,6 +95,12 @@ class SearchRecord:
         "The trial with the best score; a `SearchError` while there is none."
         return best_of(self.snapshot())
 
+    def front(self) -> "pd.DataFrame":
+        "A row for each trial that no other beats in all objectives; see `imgrec.pareto.front_of`."
+        from imgrec.pareto import front_of
+
+        return front_of(self.snapshot())
+
     def standing(
         self,
         prefer: str = "simplest",  # Of equals: "simplest" (fewest parameters) or "fastest"

@@ -11,6 +11,7 @@ from typing import Any
 
 from .budget import used_gb
 from .commands import waiting
+from .objectives import further_scores, objectives_in
 from .results import best_of, point_in_words
 from .state import SearchState, TrialState
 from .terminal import printable, text_table
@@ -43,6 +44,7 @@ def _row(state: SearchState, trial: TrialState) -> dict[str, Any]:
         "worker": trial.worker,
         "point": trial.point,
         "reason": trial.reason,
+        "scores": further_scores(trial, list(objectives_in(state.settings))[1:]),
     }
 
 
@@ -71,6 +73,7 @@ def search_facts(
         "running": running,
         "condition": condition(state, running),
         **{name: state.settings.get(name) for name in ("strategy", "objective", "direction")},
+        "objectives": objectives_in(state.settings),
         "used": used | {"disk_gb": round(used_gb(view.directory), 6)},
         "budget": state.budget,
         "counts": counts,
@@ -102,12 +105,17 @@ def _budget_text(facts: Mapping[str, Any]) -> str:
     ]
     return text_table(["used", "limit", "of"], rows)
 
-# %% ../nbs/24e_reports.ipynb #fa35752d
+# %% ../nbs/24e_reports.ipynb #58d95e5c
 def _number(value: float | None) -> str:
     "A score with four digits after the point, or a line where there is none."
     return "-" if value is None else f"{value:.4f}"
 
 
+def _size(value: float | None) -> str:
+    "What else was wanted: a score, or as many parameters as there are."
+    return "-" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+# %% ../nbs/24e_reports.ipynb #fa35752d
 def _running_text(facts: Mapping[str, Any]) -> str:
     "The trials that run."
     cells = [
@@ -125,17 +133,20 @@ def _running_text(facts: Mapping[str, Any]) -> str:
 
 def _leaders_text(facts: Mapping[str, Any]) -> str:
     "The best trials."
+    others = list(facts["objectives"])[1:]
     cells = [
         [
             row["trial"],
             _number(row["score"]),
             _number(row["standard_error"]),
+            *(_size(row["scores"].get(name)) for name in others),
             round(row["seconds"]),
             "; ".join(filter(None, [point_in_words(row["point"]), row["reason"]])),
         ]
         for row in facts["leaders"]
     ]
-    return text_table(["trial", facts["objective"], "+-", "seconds", "point"], cells)
+    head = ["trial", facts["objective"], "+-", *others, "seconds", "point"]
+    return text_table(head, cells)
 
 # %% ../nbs/24e_reports.ipynb #77bb5159
 def search_text(
@@ -145,7 +156,8 @@ def search_text(
     lines = [f"{printable(facts['directory'])}: {printable(facts['condition'])}"]
     if not facts["objective"]:
         return lines[0]
-    lines[0] += f"; {facts['strategy']}, by {facts['objective']} ({facts['direction']})"
+    wanted = ", ".join(f"{name} ({way})" for name, way in facts["objectives"].items())
+    lines[0] += f"; {facts['strategy']}, by {wanted}"
     if facts["condition"] == "cut off":
         lines.append("Its process ended without a word; engine.log there may say why.")
     lines.append(_budget_text(facts))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core import SearchError, many
 from .link import best_run
+from .objectives import further_scores, objectives_in
 from .state import SearchState
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def results_table(
     import pandas as pd
 
     runs = ("runs",) * (state.runs_per_trial > 1 or any(t.runs for t in state.trials.values()))
+    others = list(objectives_in(state.settings))[1:]
     rows = [
         {name: getattr(trial, name) for name in ("trial", "status", "score")}
         | {
@@ -62,10 +64,11 @@ def results_table(
         }
         | trial.point
         | {name: getattr(trial, name) for name in ("epochs", "seconds", "parameters", "reason")}
+        | further_scores(trial, others)
         for trial in state.trials.values()
     ]
-    before, after = ("trial", "status", "score", "standard_error", *runs), ("epochs", "seconds")
-    columns = [*before, *state.space, *after, "parameters", "reason"]
+    before = ("trial", "status", "score", "standard_error", *runs)
+    columns = [*before, *others, *state.space, "epochs", "seconds", "parameters", "reason"]
     return pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
 
 # %% ../nbs/14d_results.ipynb #d2862809

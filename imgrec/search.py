@@ -8,7 +8,7 @@ __all__ = ['Search']
 # %% ../nbs/15_search.ipynb #cb4f6cb7
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,13 +22,13 @@ from .engine import begin, note
 from .hyperparameters import as_builder
 from .journal import Journal, read_journal
 from .launch import Job, launch, log_end, portable
+from .objectives import objectives_of
 from .plan import Build, Plan
 from .planned import PlannedSearch
 
 # %% ../nbs/15_search.ipynb #6c93144c
 from .pruning import Pruning, as_pruning
 from .results import ending
-from .scores import direction_of
 from .space import Space
 from .state import SearchState, replay
 from imgrec.task import (
@@ -98,8 +98,8 @@ class Search(PlannedSearch):
         build: Build,  # A name of `MODELS`, `build(spec, **options)`, `build(hp)` or a `HyperModel`
         data: Any,  # `Splits`, a split `Catalog`, or a pair (train, valid) of datasets or arrays
         strategy: str = "random",  # A name of `ORACLES`: "random", "bayesian_halving", ...
-        objective: str = "val_accuracy",  # A metric as `fit` names it
-        direction: str | None = None,  # "min" or "max"; None: known from the objective's name
+        objective: str | Sequence[str] = "val_accuracy",  # A metric of `fit`; or more, and `COSTS`
+        direction: Any = None,  # "min" or "max", for each or by name; None: known from the name
         pruning: str | Pruning | None = None,  # "halving", "median"; None: only with "halving"
         budget: Budget | int | None = 10,  # What it may use; a number is a number of trials
         epochs: int = 10,  # Passes over the training part, where the space does not say
@@ -115,9 +115,10 @@ class Search(PlannedSearch):
         folds: int | None = None,  # Trainings of a point, each with another fold for validation
     ) -> None:
         build, varied = as_builder(build, space)
-        way, most = direction_of(objective, direction), as_budget(budget)
+        main, *others = objectives_of(objective, direction).items()
         often, splits = (executions_per_trial, folds), splits_from(data, folds, seed)
-        plan = Plan(build, splits, objective, way, epochs, fit_options, *often)
+        plan = Plan(build, splits, *main, epochs, fit_options, *often, dict(others))
+        most = as_budget(budget)
         rule = as_pruning(pruning or ("halving" if strategy == "halving" else None))
         folder = Path(directory or tempfile.mkdtemp(prefix="imgrec-search-"))
         super().__init__(Task(plan, varied, strategy, seed, most, folder, rule, keep, varied, most))

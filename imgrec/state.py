@@ -72,6 +72,7 @@ class TrialState:
     seconds: float = 0.0  # Of all its starts, as far as they ended by themselves
     error: float | None = None  # Standard error of the score over pictures
     parameters: int | None = None  # Numbers that its model has learned
+    scores: dict[str, float] = field(default_factory=dict)  # Further objectives at its best epoch
     reason: str = ""  # Why it failed, was pruned or interrupted
 
     @property
@@ -274,7 +275,7 @@ def _run_ended(state: SearchState, event: Mapping[str, Any]) -> None:
 def _ended(state: SearchState, event: Mapping[str, Any]) -> None:
     "A start of a trial has ended, in one of four ways."
     trial = _moved(state, event, "running")
-    names = ("score", "best_epoch", "error", "parameters", "reason")
+    names = ("score", "best_epoch", "error", "parameters", "scores", "reason")
     told = {name: event[name] for name in names if name in event}
     told["seconds"] = round(trial.seconds + event.get("seconds", 0.0), 3)
     status = event["event"].removeprefix("trial_")

@@ -22,6 +22,7 @@ from .data import Splits, as_splits, load
 from .facts import data_facts, setting_changes
 from .hyperparameters import HyperBuilder
 from .journal import lock_writer
+from .objectives import further_scores, objectives_in
 from .oracles import ORACLES, PROMOTING, Proposal, Proposer, hashed_seed
 from .places import free_name
 from .plan import Build, Plan, check_plan
@@ -68,6 +69,7 @@ def settings_of(
 ) -> dict[str, Any]:  # JSON values
     "What decides the course of a search, beside its space, as JSON values."
     plan = task.plan
+    several = {"objectives": {plan.objective: plan.direction, **plan.others}}
     return {
         "strategy": task.strategy,
         "objective": plan.objective,
@@ -79,6 +81,7 @@ def settings_of(
         "executions_per_trial": plan.executions,
         "folds": plan.folds,
         "data": data_facts(plan.splits),
+        **(several if plan.others else {}),
     }
 
 # %% ../nbs/14f_task.ipynb #a1f89c39
@@ -153,10 +156,12 @@ def inform(
     if event["event"] not in ("trial_finished", "trial_pruned", "trial_failed"):
         return
     number, score = event["trial"], event.get("score")
+    trial = state.trials[number]
+    scores = further_scores(trial, proposer.others) if proposer.others else None
     if number in proposer.trials:
-        proposer.tell(number, score, event.get("error"))
-    elif score is not None and not misfit(proposer.space, state.trials[number].point):
-        proposer.learn(state.trials[number].point, score)
+        proposer.tell(number, score, event.get("error"), scores)
+    elif score is not None and not misfit(proposer.space, trial.point):
+        proposer.learn(trial.point, score, scores)
 
 
 def _since(events: Sequence[Mapping[str, Any]]) -> int:
@@ -174,11 +179,13 @@ def replayed_proposer(
     "An oracle that has been asked and told what a journal says; no code of the search is needed."
     strategy, begins = settings["strategy"], _since(events)
     seed = hashed_seed(settings["seed"], strategy, state.era)
-    proposer = Proposer(space, strategy, settings["direction"], seed, settings["epochs"])
+    about = (strategy, settings["direction"], seed, settings["epochs"])
+    proposer = Proposer(space, *about, objectives=objectives_in(settings))
     early = {each["trial"] for each in events[:begins] if each["event"] == "trial_finished"}
     for trial in (state.trials[number] for number in sorted(early)):
         if not misfit(space, trial.point):
-            proposer.learn(trial.point, trial.score or 0.0)
+            scores = further_scores(trial, proposer.others)
+            proposer.learn(trial.point, trial.score or 0.0, scores)
     for event in events[begins:]:
         if event["event"] == "trial_asked" and event.get("by") != "hand":
             proposer.ask(event["trial"], served=event["point"])
@@ -195,8 +202,10 @@ def restored_proposer(
     state: SearchState,  # What they lead to
 ) -> Proposer:  # Ready for the next question
     "The oracle of a task, where the journal has brought it."
-    about = {"strategy": task.strategy, "seed": task.seed}
-    about |= {"direction": task.plan.direction, "epochs": task.plan.epochs}
+    plan = task.plan
+    about = {"strategy": task.strategy, "seed": task.seed, "epochs": plan.epochs}
+    about |= {"objective": plan.objective, "direction": plan.direction}
+    about["objectives"] = {plan.objective: plan.direction, **plan.others}
     return replayed_proposer(task.space, about, events, state)
 
 # %% ../nbs/14f_task.ipynb #23d8ed1d

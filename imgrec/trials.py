@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from .core import ModelError, OptionError, RunError
+from .counting import multiply_adds
 from .data import Splits
 from .hyperparameters import HyperBuilder
 from imgrec.link import (
@@ -72,9 +73,10 @@ class Watch(keras.callbacks.Callback):
         self,
         link: Link,  # To the search
         initial_epoch: int = 0,  # Epochs that a parent has trained already
+        costs: Mapping[str, float] | None = None,  # Of its model, to be logged beside the metrics
     ) -> None:
         super().__init__()
-        self.link, self.initial_epoch = link, initial_epoch
+        self.link, self.initial_epoch, self.costs = link, initial_epoch, dict(costs or {})
         self.best: list[np.ndarray] = []  # Weights of the best epoch that this process has seen
         self.started, self.ended = time.perf_counter(), False
         self.stopping = False  # Has `fit` keep its state and leave
@@ -93,7 +95,7 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         "Keep the weights if they are the best, and report."
         seconds = round(time.perf_counter() - self.started - self.link.waited, 3)
-        numbers = {name: float(value) for name, value in (logs or {}).items()}
+        numbers = {name: float(value) for name, value in (logs or {}).items()} | self.costs
         number = self.initial_epoch + epoch + 1
         if self.link.improves(number, numbers):
             self.best = self.model.get_weights()
@@ -245,11 +247,19 @@ def _note_answers(plan: Plan, watch: Watch, model: keras.Model, splits: Splits) 
         votes = Votes(true, probabilities[None], np.arange(len(true)))
         watch.link.error = standard_error(measure_of(watch.link.objective), votes, count=200)
 
+# %% ../nbs/14c_trials.ipynb #6ac4a205
+_COSTS = {"parameters": keras.Model.count_params, "multiply_adds": multiply_adds}
+
+
+def _costs(model: keras.Model, others: Mapping[str, str]) -> dict[str, float]:
+    "What a model costs, as far as a search asks for it."
+    return {name: float(count(model)) for name, count in _COSTS.items() if name in others}
+
 # %% ../nbs/14c_trials.ipynb #39294c42
 def _train(plan: Plan, trial: TrialState, link: Link, splits: Splits) -> tuple[bool, int]:
     "Build and train a trial's model, which is gone after it: whether it ended, and its size."
     model = _model(plan, trial, splits, link.files)
-    watch = Watch(link, trial.initial_epoch)
+    watch = Watch(link, trial.initial_epoch, _costs(model, plan.others))
     try:
         _fit(plan, trial, watch, model, splits)
     except PrunedError:

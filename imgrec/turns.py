@@ -28,6 +28,7 @@ from imgrec.link import (
     running_folder,
     weights_file,
 )
+from .objectives import logged_names, reached
 from .oracles import PROMOTING, Proposal
 from .pruning import verdict
 from .results import trial_line
@@ -101,6 +102,10 @@ def hear_end(
     "Note how a trial has ended."
     if ended.event == "trial_interrupted" and engine.ending not in ("", "stopped"):
         ended.fields["reason"] = engine.ending
+    others = engine.task.plan.others
+    if others and ended.fields.get("best_epoch") is not None:
+        curve, at = engine.state.trials[number].curve, ended.fields["best_epoch"]
+        ended.fields["scores"] = reached(curve, at, list(others))
     note(engine, ended.event, {"trial": number, **ended.fields})
     engine.orders.pop(number, None)
     engine.began.pop(number, None)
@@ -215,15 +220,16 @@ def run_here(
     runner: Callable[..., Outcome],  # As `run_trial`
 ) -> str:  # Why it ended: "done", "stopped", "out of time", ...
     "Run trials in this process until none is left, or it has to end."
-    objective, direction = engine.task.plan.objective, engine.task.plan.direction
+    plan = engine.task.plan
+    others = logged_names(plan.others)
     while (trial := _next_here(engine)) is not None:
         number = trial.trial
         files = started(engine, trial, "inline")
         asks, told = partial(_look_here, engine, number), partial(hear_epoch, engine, number)
-        link = Link(objective, direction, told, asks, files)
+        link = Link(plan.objective, plan.direction, told, asks, files, others=others)
         link.end_run = partial(hear_run, engine, number)
         begun = engine.state.trials[number]
-        hear_end(engine, number, attempted(runner, engine.task.plan, begun, link))
+        hear_end(engine, number, attempted(runner, plan, begun, link))
         if engine.state.trials[number].status == "interrupted":  # by Ctrl-C, if by nothing else
             engine.ending = engine.ending or "stopped"
     return engine.ending or "done"

@@ -6,6 +6,7 @@
 __all__ = ['Guess', 'Reason', 'why', 'along']
 
 # %% ../nbs/17c_why.ipynb #a1a30808
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +26,8 @@ from imgrec.known import (
     random_points,
     surrogate_of,
 )
-from .oracles import MODELLED
+from .objectives import further_scores
+from .oracles import MODELLED, mixed
 from .space import Float, Int, Space, used_names
 from .state import TrialState
 
@@ -64,6 +66,17 @@ class Reason:
     surrogate: Surrogate | None = None  # To ask about other points
 
     @property
+    def unit(self) -> str:
+        "What the numbers of the guess are: the objective, or the mixture that this ask was given."
+        mixed = self.surrogate is not None and self.surrogate.mixture is not None
+        return "mixture" if mixed else self.objective
+
+    @property
+    def reached(self) -> float | None:
+        "What came of it, in the unit of the guess; None where that is not known."
+        return _reached(self)
+
+    @property
     def below(self) -> float | None:
         "The share of what was expected that lies below the score; None where there is none."
         return _below(self)
@@ -72,9 +85,20 @@ class Reason:
         return _told(self)
 
 # %% ../nbs/17c_why.ipynb #44e88f21
+def _reached(reason: Reason) -> float | None:
+    "The score of a trial, or its mixture by the weights and ends of that ask."
+    score, mixture = reason.after.score, getattr(reason.surrogate, "mixture", None)
+    if mixture is None or score is None:
+        return score
+    others = list(mixture.ways)[1:]
+    more = further_scores(reason.after, others)
+    values = [score, *(more.get(name, math.nan) for name in others)]
+    return None if any(map(math.isnan, values)) else float(mixture.of([values])[0])
+
+
 def _below(reason: Reason) -> float | None:
     "Where a score lies in what was expected."
-    guess, score = reason.guess, reason.after.score
+    guess, score = reason.guess, reason.reached
     if guess is None or score is None:
         return None
     spread = (guess.high - guess.low) / (2 * 1.96)
@@ -91,21 +115,22 @@ def _expectation(reason: Reason, guess: Guess) -> list[str]:
     spread = f"deviation {guess.deviation:.2g}; 95 % range {guess.low:.4g} to {guess.high:.4g}"
     rank = f"rank {guess.rank:,} beside {guess.among:,} random points"
     return [
-        f"  expected: {reason.objective} {guess.mean:.4g} ({spread})",
+        f"  expected: {reason.unit} {guess.mean:.4g} ({spread})",
         f"  expected gain over the best known: {guess.gain:.2g}, {rank}",
     ]
 
 # %% ../nbs/17c_why.ipynb #92950b69
 def _outcome(reason: Reason) -> str:
     "What came of it, in a line."
-    after, guess, below = reason.after, reason.guess, reason.below
+    after, guess, below, reached = reason.after, reason.guess, reason.below, reason.reached
     if after.score is None:
         return f"{after.status}{', ' + after.reason if after.reason else ''}; it has no score"
     ended = "" if after.status == "finished" else f" ({after.status})"
     said = f"{reason.objective} {after.score:.4g}{ended}"
-    if guess is None or below is None:
+    if guess is None or below is None or reached is None:
         return said
-    inside = "inside" if guess.low <= after.score <= guess.high else "outside of"
+    said += f", {reason.unit} {reached:.4g}" if reason.unit != reason.objective else ""
+    inside = "inside" if guess.low <= reached <= guess.high else "outside of"
     return f"{said}, {inside} the range; {below:.0%} of what was expected lies below"
 
 
@@ -156,6 +181,7 @@ def _guess(table: pd.DataFrame) -> Guess:
 def _by_model(known: Known, surrogate: Surrogate) -> tuple[str, str]:
     "How an oracle came to a point when it had left its beginning behind."
     scores = f"a Gaussian process through {many(len(surrogate.scores), 'score')}"
+    scores += f", each {surrogate.mixture}" if surrogate.mixture is not None else ""
     if surrogate.wanted is None:
         return "collision", f"at random: {scores} found nothing that had not been tried"
     wanted = surrogate.places([surrogate.wanted])
@@ -197,7 +223,7 @@ def _drawn(known: Known) -> tuple[str, str]:
 def _beginning(known: Known) -> tuple[str, str]:
     "How a model's oracle came to a point before it knew enough."
     oracle = known.proposer().oracle
-    there = len(evidence_of(oracle, oracle.climbing)[0])
+    there = len(mixed(oracle, "", *evidence_of(oracle, oracle.climbing))[0])
     first = random_beginning(len(oracle.hyperparameters.space))
     said = f"it asks its model from {first} scores on, and there were {there}"
     return "random", f"at random and far from the others, as such a search begins: {said}"

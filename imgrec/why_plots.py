@@ -70,7 +70,7 @@ def plot_why(
         ax.plot(part["mean"], part["deviation"], **style)
     ax.margins(0.08)
     _draw_line(ax, reason)
-    ax.set_xlabel(f"expected {plain_text(reason.objective)}", fontsize=9)
+    ax.set_xlabel(f"expected {plain_text(reason.unit)}", fontsize=9)
     ax.set_ylabel("deviation", fontsize=9)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.tick_params(labelsize=9)
@@ -134,11 +134,11 @@ def plot_why_along(
     mine = int(table["chosen"].to_numpy().argmax())
     star: dict[str, Any] = {"color": COLOURS[1], "markersize": 13, "linestyle": ""}
     ax.plot(x[mine], table["mean"][mine], marker="*", label="chosen", zorder=4, **star)
-    if reason.after.score is not None:
+    if reason.reached is not None:
         diamond: dict[str, Any] = {"color": COLOURS[2], "markersize": 7, "linestyle": ""}
-        ax.plot(x[mine], reason.after.score, marker="D", label="reached", zorder=5, **diamond)
+        ax.plot(x[mine], reason.reached, marker="D", label="reached", zorder=5, **diamond)
     ax.set_xlabel(plain_text(name, 40), fontsize=9)
-    ax.set_ylabel(plain_text(reason.objective, letters_up(ax)), fontsize=9)
+    ax.set_ylabel(plain_text(reason.unit, letters_up(ax)), fontsize=9)
     ax.tick_params(labelsize=9)
     ax.spines[["top", "right"]].set_visible(False)
     _legend_below(ax)

@@ -24,6 +24,7 @@ import psutil
 
 from .core import OptionError
 from .link import Link, TrialFiles, attempted
+from .objectives import logged_names
 from .state import TrialState
 
 # %% ../nbs/14i_workers.ipynb #d2bb6c06
@@ -116,7 +117,8 @@ def work(
     while (given := connection.recv()) is not None:
         trial, files = given
         desk = _Desk(connection, trial.trial)
-        link = Link(objective, direction, desk.tell, desk.look, files)
+        others = logged_names(getattr(plan, "others", {}))  # a runner of one's own has no plan
+        link = Link(objective, direction, desk.tell, desk.look, files, others=others)
         link.end_run = partial(desk.tell, kind="run")
         connection.send(("ended", trial.trial, attempted(runner, plan, trial, link)))
 

@@ -22,11 +22,11 @@ from imgrec.insight import (
 )
 from imgrec.insight_plots import (
     plot_brackets,
+    plot_front,
     plot_importance,
     plot_learning_curves,
     plot_pair,
     plot_parallel,
-    plot_pareto,
     plot_slice,
     plot_timeline,
 )
@@ -113,7 +113,7 @@ def figures(n, names=PLAIN, objective="acc"):
         "timeline": lambda ax: plot_timeline(timeline(events), ax),
         "curves": lambda ax: plot_learning_curves(learning_curves(state), ax, objective),
         "brackets": lambda ax: plot_brackets(brackets(state), ax, objective),
-        "pareto": lambda ax: plot_pareto(both, ax),
+        "pareto": lambda ax: plot_front(both, ax),
     }
 
 
@@ -210,11 +210,11 @@ def test_curves_of_explosions_are_logarithmic_and_parents_are_joined():
 
 def test_the_front_is_joined_and_another_pair_can_be_drawn():
     table = pareto(state_of(40), {"acc": "max", "seconds": "min", "score": "max"})
-    ax = plot_pareto(table, x="seconds", y="score")
+    ax = plot_front(table, x="seconds", y="score")
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_xscale()) == ("seconds", "score", "log")
     assert len(ax.lines[1].get_xdata()) == table["front"].sum()
     with pytest.raises(DataError, match="two objectives"):
-        plot_pareto(table[["trial", "acc", "front"]])
+        plot_front(table[["trial", "acc", "front"]])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -226,7 +226,7 @@ def test_another_table_is_refused(name):
         "timeline": plot_timeline,
         "curves": plot_learning_curves,
         "brackets": plot_brackets,
-        "pareto": plot_pareto,
+        "pareto": plot_front,
         "importance": plot_importance,
     }[name.split()[0]]
     state = state_of(3)
