@@ -15,6 +15,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+from .bookkeeping import Brief, light
 from .core import SearchError, unknown
 from .evidence import lines_of, suggested
 from .hyperparameters import registered, to_point, to_values
@@ -119,9 +120,9 @@ def _make_oracle(
     if strategy in PROMOTING:
         options = {"max_epochs": epochs, "hyperband_iterations": sweeps}
     kind = getattr(keras_tuner.oracles, ORACLES[strategy])
-    oracle = type("Oracle", (_Hushed, kind), {"climbing": strategy == "bayesian_halving"})(
+    oracle = type("Oracle", (_Hushed, Brief, kind), {"climbing": strategy == "bayesian_halving"})(
         objective=keras_tuner.Objective("score", direction),
-        hyperparameters=registered(space, strategy),
+        hyperparameters=light(registered(space, strategy)),
         seed=hashed_seed(seed, strategy),
         **options,
     )
@@ -149,8 +150,7 @@ def _tell(proposer: "Proposer", trial: Any, score: float | None) -> None:
         score = -math.inf if proposer.direction == "max" else math.inf
     trial.status = "FAILED"
     if score is not None:
-        proposer.oracle.update_trial(trial.trial_id, {"score": score})
-        trial.status = "COMPLETED"
+        trial.score, trial.status = score, "COMPLETED"
     proposer.oracle.end_trial(trial)
 
 # %% ../nbs/14b_oracles.ipynb #cd280e7e
