@@ -59,7 +59,9 @@ def _suggested(oracle: Any, trial_id: str) -> dict[str, Any] | None:
 
 # %% ../nbs/14b_oracles.ipynb #c17727f5
 def _climb(oracle: Any, trial_id: str) -> dict[str, Any]:
-    "An answer that continues what deserves it, or begins another point."
+    "An answer that continues what deserves it, or begins another point; the recorded one is known."
+    if oracle.served is not None and "tuner/epochs" in oracle.served:
+        return {"status": "RUNNING", "values": oracle.served}
     rungs, lines = rungs_of(oracle.max_epochs), list(lines_of(oracle).values())
     up = next_up(lines, rungs)
     if up is None:
@@ -176,11 +178,29 @@ def _learn(proposer: "Proposer", point: Mapping[str, Any], score: float) -> None
     oracle._record_values(trial)
 
 # %% ../nbs/14b_oracles.ipynb #704c89f6
-def _ask(proposer: "Proposer", number: int, served: Mapping[str, Any] | None) -> Any:
+def _trained(proposer: "Proposer", record: Mapping[str, Any]) -> dict[str, Any]:
+    "How far a recorded trial is trained, in the oracle's values; nothing where that is missing."
+    if record.get("rung") is None:
+        return {}
+    told = {"bracket": record["bracket"], "round": record["rung"], "epochs": record["epochs"]}
+    told["initial_epoch"] = record["initial_epoch"]
+    if record["parent"] is not None:
+        told["trial_id"] = proposer.names[record["parent"]]
+    return {f"tuner/{name}": value for name, value in told.items()}
+
+
+def _ask(
+    proposer: "Proposer",
+    number: int,
+    served: Mapping[str, Any] | None,
+    record: Mapping[str, Any] | None,
+) -> Any:
     "The oracle's next trial whose score is not known yet."
     oracle = proposer.oracle
     if served is not None and proposer.strategy != "grid":
         oracle.served = to_values(proposer.space, proposer.strategy, served)
+        if oracle.served is not None and oracle.climbing and record is not None:
+            oracle.served |= _trained(proposer, record)
     while True:
         trial = oracle.create_trial(str(number))  # as one of its workers: each has one trial
         oracle.served = None
@@ -237,6 +257,7 @@ class Proposer:
         self.oracle = _make_oracle(space, strategy, direction, seed, epochs, sweeps)
         self.trials: dict[int, Any] = {}  # KerasTuner's running trials by our numbers
         self.numbers: dict[str, int] = {}  # Our numbers by KerasTuner's ids
+        self.names: dict[int, str] = {}  # And the other way round
         self.known: dict[str, float] = {}  # A grid's scores from older eras
 
     def learn(
@@ -251,13 +272,14 @@ class Proposer:
         self,
         trial: int,  # A number for the trial
         served: Mapping[str, Any] | None = None,  # The point that a journal has recorded
+        record: Mapping[str, Any] | None = None,  # And how far it is trained: epochs, parent, rung
     ) -> Proposal:  # What to try, or why there is nothing
         "The next point; with `served` that point, and the oracle is brought to where it was."
-        answer = _ask(self, trial, served)
+        answer = _ask(self, trial, served, record)
         if answer.status != "RUNNING":
             return Proposal("idle" if answer.status == "IDLE" else "done", trial)
         self.trials[trial] = answer
-        self.numbers[answer.trial_id] = trial
+        self.numbers[answer.trial_id], self.names[trial] = trial, answer.trial_id
         return _proposal(self, trial, answer)
 
     def tell(
