@@ -213,3 +213,28 @@ def test_a_follower_and_a_reader_agree_at_every_byte(tmp_path):
             file.write(whole[path.stat().st_size : size])
         assert follower.follow() == replay(read_journal(path).events)
     assert follower.state.space == task.space.to_dict()
+
+
+def test_answers_of_the_worse_trials_make_room_for_others(tmp_path):
+    task = made_up(tmp_path, "random", 60)
+    (tmp_path / "predictions").mkdir()
+    for number in range(1, 61):
+        (tmp_path / "predictions" / f"{number}.npz").write_bytes(b"0" * 10_000)
+    (tmp_path / "predictions" / "7-fold-1.npz").write_bytes(b"0" * 10_000)
+    journal_size = (tmp_path / "journal.log").stat().st_size
+    left = {}
+    with Journal(tmp_path / "journal.log") as file:
+        for limit in (700_000, 400_000, 250_000, 150_000):
+            budget = Budget(disk_gb=(limit + journal_size) / 1e9)
+            engine = begin(replace(task, budget=budget), file)
+            trial = next_trial(engine)
+            names = [path.stem for path in (tmp_path / "predictions").iterdir()]
+            left[limit] = {int(name.partition("-")[0]) for name in names}
+            if trial is not None:
+                started(engine, trial, "worker")
+                end_one(engine, trial.trial, random.Random(3))
+    best = sorted(engine.state.scored, key=lambda trial: -trial.score)
+    best = [trial.trial for trial in best if trial.trial <= 60]
+    assert [len(kept) for kept in left.values()] == [60, 30, 20, 20]
+    assert left[250_000] == set(best[:20])
+    assert trial is None and engine.ending == "out of disk"
