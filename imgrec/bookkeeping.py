@@ -86,7 +86,7 @@ def _promoted(oracle: Any, bracket: dict[str, Any], trial_id: str) -> dict[str, 
             return {"status": "RUNNING", "values": values}
     return None
 
-
+# %% ../nbs/13k_bookkeeping.ipynb #ceef51b7
 def next_of_brackets(
     oracle: Any,  # KerasTuner's Hyperband, with `heard` and `places`
     trial_id: str,  # Of the new trial
@@ -117,17 +117,26 @@ class Brief:
         "The space, with values of its own."
         return self.hyperparameters.copy()  # type: ignore[attr-defined]
 
-    def update_space(self, hyperparameters: Any) -> None:
+    def update_space(
+        self,
+        hyperparameters: Any,  # KerasTuner's, of a trial
+    ) -> None:
         "Add nothing: all entries are known."
 
-    def score_trial(self, trial: Any) -> None:
+    def score_trial(
+        self,
+        trial: Any,  # KerasTuner's
+    ) -> None:
         "Leave the score that it was given."
 
     def _random_values(self) -> dict[str, Any] | None:
         "Random values that were not tried."
         return drawn(self)
 
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
+    def populate_space(
+        self,
+        trial_id: str,  # Of the new trial
+    ) -> dict[str, Any]:  # Status, and values where it is "RUNNING"
         "The oracle's answer."
         if not hasattr(self, "_brackets"):
             return super().populate_space(trial_id)  # type: ignore[misc]
