@@ -116,12 +116,13 @@ def _rows(oracle: Any, found: list[Values]) -> np.ndarray:
 def without_score(
     oracle: Any,  # One of KerasTuner's
     done: list[Any],  # Its trials that have a score, from `evidence_of`
-) -> list[Any]:  # Its other trials
+    most: int = 300,  # How many may be taken
+) -> list[Any]:  # Its other trials, the latest of them
     "Trials without a score that continue no other."
     scored = {trial.trial_id for trial in done}
     every = oracle.trials.values()
     begun = [trial for trial in every if "tuner/trial_id" not in trial.hyperparameters.values]
-    return [trial for trial in begun if trial.trial_id not in scored]
+    return [trial for trial in begun if trial.trial_id not in scored][-most:]
 
 
 def random_beginning(
@@ -140,11 +141,11 @@ def suggested(
 ) -> Values | None:  # None where nothing is left
     "What is worth a try after the trials so far."
     done, scores, *_ = mixed(*evidence_of(oracle, promotes))
-    points, waiting = _table(oracle, done), _table(oracle, without_score(oracle, done))
+    kept, waiting = most_telling(scores), _table(oracle, without_score(oracle, done))
+    points = _table(oracle, [done[at] for at in kept])
     if len(done) < random_beginning(points.shape[1]):
         return _spread(np.vstack([points, waiting]), oracle, another)
-    kept = most_telling(scores)
-    at = suggest(points[kept], scores[kept], seed, waiting, partial(snapped, oracle))
+    at = suggest(points, scores[kept], seed, waiting, partial(snapped, oracle))
     values = None if at is None else values_at(oracle, at)
     new = values is not None and not oracle._duplicate(values)
     return values if new else another(0)

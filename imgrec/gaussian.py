@@ -8,15 +8,40 @@ __all__ = ['fitted', 'estimated', 'hoped', 'most_telling', 'believed', 'suggest'
 # %% ../nbs/13d_gaussian.ipynb #15afdc17
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.linalg import LinAlgError, cho_solve, cholesky
 from scipy.optimize import minimize
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from threadpoolctl import threadpool_limits
+
+# %% ../nbs/13d_gaussian.ipynb #88ad8ceb
+_LEAST = 1e-6  # What is added to the noise, so that the sums can be done
+
+
+def _surprise(apart: np.ndarray, scores: np.ndarray, theta: np.ndarray) -> tuple[float, np.ndarray]:
+    "How improbable scores are with a kernel, and how that changes with its logarithms `theta`."
+    size, noise, pull = np.exp(theta[0]), np.exp(theta[-1]), np.exp(-2 * theta[1:-1])
+    far = np.sqrt(5 * np.tensordot(pull, apart, 1))
+    fall = size * np.exp(-far)
+    alike = fall * (1 + far + far**2 / 3)
+    one = np.eye(len(scores))
+    try:
+        lower = cholesky(alike + (noise + _LEAST) * one, lower=True)
+    except LinAlgError:
+        return np.inf, np.zeros_like(theta)
+    weights = cho_solve((lower, True), scores)
+    value = (
+        scores @ weights / 2 + np.log(np.diag(lower)).sum() + len(scores) * np.log(2 * np.pi) / 2
+    )
+    slope = (cho_solve((lower, True), one) - np.outer(weights, weights)) / 2
+    lengths = np.tensordot(apart, slope * fall * (1 + far) * 5 / 3, 2) * pull
+    return value, np.array([(slope * alike).sum(), *lengths, noise * np.trace(slope)])
 
 # %% ../nbs/13d_gaussian.ipynb #486688cf
 def _roughly(objective: Callable, start: np.ndarray, bounds: np.ndarray) -> tuple:
@@ -27,6 +52,11 @@ def _roughly(objective: Callable, start: np.ndarray, bounds: np.ndarray) -> tupl
     return found.x, found.fun
 
 
+def _normal(scores: np.ndarray) -> np.ndarray:
+    "Scores around 0, with deviation 1 where they differ."
+    return (scores - scores.mean()) / (scores.std() or 1.0)
+
+
 def fitted(
     points: np.ndarray,  # `(n, dimensions)`, from 0 to 1
     scores: np.ndarray,  # `(n,)`; small is good
@@ -35,8 +65,13 @@ def fitted(
     "A Gaussian process through noisy scores, with a length for each dimension."
     lengths = Matern(np.full(points.shape[1], 0.7), (0.05, 20), nu=2.5)
     kernel = ConstantKernel(1.0, (0.05, 20)) * lengths + WhiteKernel(0.02, (1e-5, 1.0))
-    how = None if known is not None else _roughly
-    model = GaussianProcessRegressor(known or kernel, alpha=1e-6, normalize_y=True, optimizer=how)
+    apart = (points.T[:, :, None] - points.T[:, None, :]) ** 2
+
+    def search(objective: Callable, start: np.ndarray, bounds: np.ndarray) -> tuple:
+        return _roughly(partial(_surprise, apart, _normal(scores)), start, bounds)
+
+    how = None if known is not None else search
+    model = GaussianProcessRegressor(known or kernel, alpha=_LEAST, normalize_y=True, optimizer=how)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its bound is one, too
         return model.fit(points, scores)

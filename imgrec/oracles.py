@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .bookkeeping import Brief, light
 from .core import SearchError, unknown
 from .evidence import lines_of, suggested
 from .fronts import Mixture, mixture_of
@@ -61,7 +62,9 @@ def _suggested(oracle: Any, trial_id: str) -> dict[str, Any] | None:
 
 # %% ../nbs/14b_oracles.ipynb #c17727f5
 def _climb(oracle: Any, trial_id: str) -> dict[str, Any]:
-    "An answer that continues what deserves it, or begins another point."
+    "An answer that continues what deserves it, or begins another point; the recorded one is known."
+    if oracle.served is not None and "tuner/epochs" in oracle.served:
+        return {"status": "RUNNING", "values": oracle.served}
     rungs, lines = rungs_of(oracle.max_epochs), list(lines_of(oracle).values())
     told = telling(lines, rungs)
     up = next_up(lines, told)
@@ -124,9 +127,9 @@ def _make_oracle(
     if strategy in PROMOTING:
         options = {"max_epochs": epochs, "hyperband_iterations": sweeps}
     kind = getattr(keras_tuner.oracles, ORACLES[strategy])
-    oracle = type("Oracle", (_Hushed, kind), {"climbing": strategy == "bayesian_halving"})(
+    oracle = type("Oracle", (_Hushed, Brief, kind), {"climbing": strategy == "bayesian_halving"})(
         objective=keras_tuner.Objective("score", direction),
-        hyperparameters=registered(space, strategy),
+        hyperparameters=light(registered(space, strategy)),
         seed=hashed_seed(seed, strategy),
         **options,
     )
@@ -165,8 +168,7 @@ def _tell(
         score = -math.inf if proposer.direction == "max" else math.inf
     trial.status = "FAILED"
     if score is not None:
-        proposer.oracle.update_trial(trial.trial_id, {"score": score})
-        trial.status = "COMPLETED"
+        trial.score, trial.status = score, "COMPLETED"
     proposer.oracle.end_trial(trial)
 
 # %% ../nbs/14b_oracles.ipynb #cd280e7e
@@ -198,11 +200,29 @@ def _learn(
     _note_reached(oracle, trial.trial_id, scores)
 
 # %% ../nbs/14b_oracles.ipynb #704c89f6
-def _ask(proposer: "Proposer", number: int, served: Mapping[str, Any] | None) -> Any:
+def _trained(proposer: "Proposer", record: Mapping[str, Any]) -> dict[str, Any]:
+    "How far a recorded trial is trained, in the oracle's values; nothing where that is missing."
+    if record.get("rung") is None:
+        return {}
+    told = {"bracket": record["bracket"], "round": record["rung"], "epochs": record["epochs"]}
+    told["initial_epoch"] = record["initial_epoch"]
+    if record["parent"] is not None:
+        told["trial_id"] = proposer.names[record["parent"]]
+    return {f"tuner/{name}": value for name, value in told.items()}
+
+
+def _ask(
+    proposer: "Proposer",
+    number: int,
+    served: Mapping[str, Any] | None,
+    record: Mapping[str, Any] | None,
+) -> Any:
     "The oracle's next trial whose score is not known yet."
     oracle = proposer.oracle
     if served is not None and proposer.strategy != "grid":
         oracle.served = to_values(proposer.space, proposer.strategy, served)
+        if oracle.served is not None and oracle.climbing and record is not None:
+            oracle.served |= _trained(proposer, record)
     while True:
         trial = oracle.create_trial(str(number))  # as one of its workers: each has one trial
         oracle.served = None
@@ -262,6 +282,7 @@ class Proposer:
         self.oracle.ways = dict(objectives or {"score": direction})  # The main one first
         self.trials: dict[int, Any] = {}  # KerasTuner's running trials by our numbers
         self.numbers: dict[str, int] = {}  # Our numbers by KerasTuner's ids
+        self.names: dict[int, str] = {}  # And the other way round
         self.known: dict[str, float] = {}  # A grid's scores from older eras
 
     @property
@@ -282,13 +303,14 @@ class Proposer:
         self,
         trial: int,  # A number for the trial
         served: Mapping[str, Any] | None = None,  # The point that a journal has recorded
+        record: Mapping[str, Any] | None = None,  # And how far it is trained: epochs, parent, rung
     ) -> Proposal:  # What to try, or why there is nothing
         "The next point; with `served` that point, and the oracle is brought to where it was."
-        answer = _ask(self, trial, served)
+        answer = _ask(self, trial, served, record)
         if answer.status != "RUNNING":
             return Proposal("idle" if answer.status == "IDLE" else "done", trial)
         self.trials[trial] = answer
-        self.numbers[answer.trial_id] = trial
+        self.numbers[answer.trial_id], self.names[trial] = trial, answer.trial_id
         return _proposal(self, trial, answer)
 
     def tell(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .budget import Budget, as_budget
-from .journal import decode_line, is_written, read_journal
+from .journal import decode_lines, is_written, read_journal
 from .results import Best, best_of, results_table
 from .space import Space
 from .state import SearchState, apply
@@ -51,13 +51,13 @@ def _catch_up(follower: Follower) -> None:
     with follower.path.open("rb") as file:
         file.seek(follower.size)
         data = file.read()
-    for line in data.split(b"\n")[:-1]:
-        event = decode_line(line)
-        if event is None or event.get("n") != follower.state.events + 1:
-            _begin_again(follower)
-            return
+    events, size, wrong = decode_lines(data, follower.state.events + 1)
+    if wrong:
+        _begin_again(follower)
+        return
+    for event in events:
         apply(follower.state, event)
-        follower.size += len(line) + 1
+    follower.size += size
 
 
 def _begin_again(follower: Follower) -> None:

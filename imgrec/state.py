@@ -31,6 +31,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "command": ("command",),
     "search_stopped": ("reason",),
 }
+_NEEDED = {name: frozenset(fields) for name, fields in EVENTS.items()}
 
 
 def check_event(
@@ -40,8 +41,8 @@ def check_event(
     name, number = event.get("event"), event.get("n")
     if name not in EVENTS:
         raise unknown(f"event (number {number})", name, EVENTS, JournalError)
-    missing = [each for each in EVENTS[name] if each not in event]
-    if missing:
+    if not event.keys() >= _NEEDED[name]:
+        missing = [each for each in EVENTS[name] if each not in event]
         raise JournalError(
             f"Event {number} ({name}) lacks {', '.join(missing)}. Received {event!r}."
         )
@@ -163,6 +164,13 @@ def _summary(state: SearchState) -> str:
     return f"Search, {state.status}: {', '.join(parts)}"
 
 # %% ../nbs/14a_state.ipynb #054fc751
+def _with(trial: TrialState, **facts: Any) -> TrialState:
+    "A trial of which more is known; `dataclasses.replace`, without setting each field anew."
+    changed = object.__new__(TrialState)
+    changed.__dict__.update(trial.__dict__, **facts)
+    return changed
+
+
 def _created(state: SearchState, event: Mapping[str, Any]) -> None:
     "The search begins."
     state.space, state.settings = event["space"], event["settings"]
@@ -174,7 +182,7 @@ def _created(state: SearchState, event: Mapping[str, Any]) -> None:
 def _opened(state: SearchState, event: Mapping[str, Any]) -> None:
     "A process begins to write; what ran before it was cut off."
     for trial in state.with_status("running"):
-        cut = replace(trial, status="interrupted", reason="its process ended")
+        cut = _with(trial, status="interrupted", reason="its process ended")
         state.trials[trial.trial] = cut
     state.status, state.reason, state.fatal, state.paused = "open", "", "", False
 
@@ -237,7 +245,7 @@ def _started(state: SearchState, event: Mapping[str, Any]) -> None:
     "A worker begins a trial, for the first time or anew."
     trial = _moved(state, event, "asked", "interrupted")
     facts: dict[str, Any] = {"status": "running", "starts": trial.starts + 1, "reason": ""}
-    state.trials[trial.trial] = replace(trial, worker=event["worker"], **facts)
+    state.trials[trial.trial] = _with(trial, worker=event["worker"], **facts)
 
 
 def _epoch(state: SearchState, event: Mapping[str, Any]) -> None:
@@ -250,7 +258,7 @@ def _epoch(state: SearchState, event: Mapping[str, Any]) -> None:
     before = trial.curve
     if before and before[-1]["epoch"] >= event["epoch"]:  # it was cut off later, and came back
         before = tuple(each for each in before if each["epoch"] < event["epoch"])
-    state.trials[trial.trial] = replace(trial, curve=(*before, point))
+    state.trials[trial.trial] = _with(trial, curve=(*before, point))
 
 # %% ../nbs/14a_state.ipynb #741bf1b2
 def _with_later(trial: TrialState, point: dict[str, Any]) -> TrialState:
@@ -258,7 +266,7 @@ def _with_later(trial: TrialState, point: dict[str, Any]) -> TrialState:
     here, before = (point["run"], point["epoch"]), trial.later
     if before and (before[-1]["run"], before[-1]["epoch"]) >= here:  # it was cut off later
         before = tuple(each for each in before if (each["run"], each["epoch"]) < here)
-    return replace(trial, later=(*before, point))
+    return _with(trial, later=(*before, point))
 
 
 def _run_ended(state: SearchState, event: Mapping[str, Any]) -> None:
@@ -269,7 +277,7 @@ def _run_ended(state: SearchState, event: Mapping[str, Any]) -> None:
         raise JournalError(f"Event {event.get('n')} (run_ended): expected {expected}.")
     names = ("run", "score", "best_epoch", "seconds", "error")
     facts = {name: event[name] for name in names if name in event}
-    state.trials[trial.trial] = replace(trial, runs=(*trial.runs, facts))
+    state.trials[trial.trial] = _with(trial, runs=(*trial.runs, facts))
 
 # %% ../nbs/14a_state.ipynb #b2bed04b
 def _ended(state: SearchState, event: Mapping[str, Any]) -> None:
@@ -279,7 +287,7 @@ def _ended(state: SearchState, event: Mapping[str, Any]) -> None:
     told = {name: event[name] for name in names if name in event}
     told["seconds"] = round(trial.seconds + event.get("seconds", 0.0), 3)
     status = event["event"].removeprefix("trial_")
-    state.trials[trial.trial] = replace(trial, status=status, **told)
+    state.trials[trial.trial] = _with(trial, status=status, **told)
 
 # %% ../nbs/14a_state.ipynb #e0b2527f
 _CHANGES: dict[str, Callable[[SearchState, Mapping[str, Any]], None]] = {

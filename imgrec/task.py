@@ -23,7 +23,7 @@ from .facts import data_facts, setting_changes
 from .hyperparameters import HyperBuilder
 from .journal import lock_writer
 from .objectives import further_scores, objectives_in
-from .oracles import ORACLES, PROMOTING, Proposal, Proposer, hashed_seed
+from .oracles import MODELLED, ORACLES, PROMOTING, Proposal, Proposer, hashed_seed
 from .places import free_name
 from .plan import Build, Plan, check_plan
 from .pruning import Pruning
@@ -188,8 +188,8 @@ def replayed_proposer(
             proposer.learn(trial.point, trial.score or 0.0, scores)
     for event in events[begins:]:
         if event["event"] == "trial_asked" and event.get("by") != "hand":
-            proposer.ask(event["trial"], served=event["point"])
-        elif event["event"] == "ask_idle":
+            proposer.ask(event["trial"], event["point"], event)
+        elif event["event"] == "ask_idle" and strategy not in MODELLED:  # which forget a question
             proposer.ask(event["trial"])
         else:
             inform(proposer, state, event)

@@ -34,7 +34,7 @@ from .pruning import verdict
 from .results import trial_line
 from .state import SearchState, TrialState
 from .task import asked_fields, restored_proposer
-from .votes import predictions_file
+from .votes import prediction_files, predictions_file
 
 # %% ../nbs/14h_turns.ipynb #d832621f
 def hear_epoch(
@@ -122,8 +122,22 @@ def hear_end(
     tidy(engine)
 
 # %% ../nbs/14h_turns.ipynb #e491fb4d
+_COMPARED = 20  # Of so many of the best trials the answers are never deleted
+
+
+def _thinned(engine: Engine) -> bool:
+    "Delete what the worse half of the trials has answered for each picture; whether there was any."
+    directory, sign = engine.task.directory, -1 if engine.task.plan.direction == "max" else 1
+    ranked = sorted(engine.state.scored, key=lambda trial: sign * (trial.score or 0.0))
+    files = [found for trial in ranked if (found := prediction_files(directory, trial.trial))]
+    worse = files[max(_COMPARED, len(files) // 2) :]
+    for path in (path for found in worse for path in found):
+        path.unlink()
+    return bool(worse)
+
+
 def _room(engine: Engine) -> bool:
-    "Whether the disk budget allows another trial; weights of trials that are not the best may go."
+    "Whether the disk budget allows another trial; what is left of others than the best may go."
     limit, keep = engine.task.budget.disk_gb, engine.task.keep
     if limit is None or engine.ending:
         return not engine.ending
@@ -131,6 +145,8 @@ def _room(engine: Engine) -> bool:
     largest = max((each.stat().st_size for each in folder.glob("*.weights.h5")), default=0) / 1e9
     needed = 6 * largest * (1 + len(engine.began))  # best, last, and a state with its optimizer's
     while used_gb(engine.task.directory) + needed > limit:
+        if _thinned(engine):
+            continue
         keep -= 1
         if keep < 1:
             engine.ending = "" if engine.began else "out of disk"

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Votes', 'votes_problem', 'predictions_file', 'save_predictions', 'load_predictions', 'joined', 'same_pictures',
-           'votes_of', 'votes_from_table', 'answers_of']
+           'prediction_files', 'votes_of', 'votes_from_table', 'answers_of']
 
 # %% ../nbs/13i_votes.ipynb #0ec8563b
 import lzma
@@ -171,13 +171,21 @@ def same_pictures(
     return same and all(bool((one == other).all()) for one, other in pairs)
 
 # %% ../nbs/13i_votes.ipynb #5a7e833b
+def prediction_files(
+    directory: str | Path,  # Of a search
+    trial: int,  # Its number
+) -> list[Path]:  # One a run; empty where no answers were kept
+    "The files with a trial's answers."
+    alone = predictions_file(directory, trial)
+    return [alone] * alone.is_file() + sorted(alone.parent.glob(f"{trial}-*.npz"))
+
+
 def votes_of(
     directory: str | Path,  # Of a search
     trial: int,  # Its number
 ) -> Votes | None:  # None where no answers were kept
     "All that is kept of a trial's answers."
-    alone = predictions_file(directory, trial)
-    paths = [alone] * alone.is_file() + sorted(alone.parent.glob(f"{trial}-*.npz"))
+    paths = prediction_files(directory, trial)
     return joined([load_predictions(path) for path in paths]) if paths else None
 
 # %% ../nbs/13i_votes.ipynb #704bca47

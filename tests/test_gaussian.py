@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgrec.gaussian import estimated, far, fitted, hoped, most_telling, suggest
+from imgrec.gaussian import (
+    _normal,
+    _surprise,
+    estimated,
+    far,
+    fitted,
+    hoped,
+    most_telling,
+    suggest,
+)
 
 
 def bowl(points):
@@ -70,3 +79,18 @@ def test_the_farthest_is_chosen():
     known = np.array([[0.0, 0.0], [1.0, 1.0]])
     assert far(known, np.array([[0.1, 0.1], [0.9, 0.1], [0.5, 0.5]])) == 1
     assert far(known[:0], known) == 0
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 30), st.integers(1, 5), st.integers(0, 10**6))
+def test_a_kernel_fits_as_well_as_scikit_learn_says(count, dimensions, seed):
+    rng = np.random.default_rng(seed)
+    points, scores = rng.uniform(size=(count, dimensions)), rng.normal(5, 3, count)
+    theta = rng.uniform(-2.5, 2.5, dimensions + 2)
+    model = fitted(points, scores)
+    with np.errstate(all="raise"):
+        apart = (points.T[:, :, None] - points.T[:, None, :]) ** 2
+        found = _surprise(apart, _normal(scores), theta)
+    value, slopes = model.log_marginal_likelihood(theta, eval_gradient=True, clone_kernel=False)
+    np.testing.assert_allclose(found[0], -value, rtol=1e-6)
+    np.testing.assert_allclose(found[1], -slopes, rtol=1e-5, atol=1e-6)
