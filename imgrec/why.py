@@ -27,7 +27,7 @@ from imgrec.known import (
     surrogate_of,
 )
 from .objectives import further_scores
-from .oracles import MODELLED, mixed
+from .oracles import MODELLED, PROMOTING, mixed
 from .space import Float, Int, Space, used_names
 from .state import TrialState
 
@@ -61,9 +61,10 @@ class Reason:
     running: tuple[int, ...]  # Trials that ran at that moment
     waiting: tuple[int, ...]  # Trials that had been asked for and did not run yet
     guess: Guess | None  # What a Gaussian process expected of it
-    after: TrialState  # The trial as it is today
+    after: TrialState  # The trial as it is today, or the last one that has gone on with it
     table: pd.DataFrame | None = None  # The point, the best known one and random ones
     surrogate: Surrogate | None = None  # To ask about other points
+    whole: int = 1  # Epochs of a training for which something was expected
 
     @property
     def unit(self) -> str:
@@ -73,7 +74,7 @@ class Reason:
 
     @property
     def reached(self) -> float | None:
-        "What came of it, in the unit of the guess; None where that is not known."
+        "What came of it, in the unit of the guess; None while it is not trained as far as that."
         return _reached(self)
 
     @property
@@ -88,6 +89,8 @@ class Reason:
 def _reached(reason: Reason) -> float | None:
     "The score of a trial, or its mixture by the weights and ends of that ask."
     score, mixture = reason.after.score, getattr(reason.surrogate, "mixture", None)
+    if reason.after.epochs < reason.whole:
+        return None
     if mixture is None or score is None:
         return score
     others = list(mixture.ways)[1:]
@@ -127,6 +130,11 @@ def _outcome(reason: Reason) -> str:
         return f"{after.status}{', ' + after.reason if after.reason else ''}; it has no score"
     ended = "" if after.status == "finished" else f" ({after.status})"
     said = f"{reason.objective} {after.score:.4g}{ended}"
+    if after.trial != reason.trial:
+        said += f" after {many(after.epochs, 'epoch')}, as trial {after.trial}"
+    if guess is not None and after.epochs < reason.whole:
+        so_far = "" if after.trial != reason.trial else f" after {many(after.epochs, 'epoch')}"
+        return f"{said}{so_far}; what was expected is of {reason.whole}"
     if guess is None or below is None or reached is None:
         return said
     said += f", {reason.unit} {reached:.4g}" if reason.unit != reason.objective else ""
@@ -241,6 +249,13 @@ _WAYS: dict[str, Callable[[Known], tuple[str, str]]] = {
 }
 
 # %% ../nbs/17c_why.ipynb #346abd8e
+def _line_end(known: Known, number: int) -> TrialState:
+    "The last of the trials that have a score and go on with each other, from this one on."
+    now = known.now.trials
+    later = [each for each in now.values() if each.parent == number and each.score is not None]
+    return _line_end(known, later[0].trial) if later else now[number]
+
+
 def _numbers(known: Known, *statuses: str) -> tuple[int, ...]:
     "Numbers of the trials that had one of these statuses."
     return tuple(trial.trial for trial in known.state.with_status(*statuses))
@@ -266,7 +281,9 @@ def why(
         how, because = _WAYS.get(about["strategy"], _drawn)(known)
     waiting = _numbers(known, "asked", "interrupted")
     facts: dict[str, Any] = {"running": _numbers(known, "running"), "waiting": waiting}
-    facts |= {"guess": None if table is None else _guess(table), "after": known.now.trials[trial]}
+    facts |= {"guess": None if table is None else _guess(table), "after": _line_end(known, trial)}
+    promotes = about["strategy"] in PROMOTING and table is not None
+    facts["whole"] = about["epochs"] if promotes else 1
     facts |= {"table": table, "surrogate": surrogate, "known": _scores(known), "best": best}
     facts |= {"objective": about["objective"], "direction": about["direction"]}
     return Reason(trial, asked.point, about["strategy"], how=how, because=because, **facts)

@@ -168,6 +168,12 @@ def test_what_is_promoted_and_what_a_model_proposed_are_told_apart(few, tmp_path
     begun = [t for t in trials.values() if t.trial < first.trial and t.parent is None]
     scored = [t for t in begun if t.status == "finished"]
     assert len(first.surrogate.scores) == len(scored) >= 3, "a point counts once"
+    for number, way in ways.items():
+        after = way.after
+        assert after.point == trials[number].point and after.epochs >= trials[number].epochs
+        assert (way.reached is None) == (way.guess is not None and after.epochs < 9)
+        waits = way.reached is None and after.score is not None
+        assert ("what was expected is of 9" in repr(way)) == waits
 
 
 def test_a_point_by_hand_and_a_new_era_are_evidence(few, tmp_path):
