@@ -10,6 +10,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -20,6 +21,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from threadpoolctl import threadpool_limits
 
 from .entries import Entry, grid_values
+from .promotion import Line, expected
 from .space import Choice, Fixed, Float, Int, Space, misfit, used_with
 from .state import SearchState, TrialState
 
@@ -186,9 +188,25 @@ FEWEST = 10  # Trials below which nothing is said
 _MOST = 300  # Trials that the model is given
 
 
+def _carried(trials: list[TrialState], sign: int) -> list[TrialState]:
+    "One trial a point, with what it would have reached after as many epochs as the longest."
+    lines, last = dict[int, Line](), dict[int, TrialState]()
+    begun = dict[int | None, int]()
+    for trial in trials:
+        first = begun[trial.trial] = begun.get(trial.parent, trial.trial)
+        line = lines.setdefault(first, Line(str(first)))
+        line.best[trial.epochs] = min(sign * (trial.score or 0.0), *line.best.values(), math.inf)
+        last[first] = trial
+    rungs = sorted({trial.epochs for trial in trials})
+    reached = zip(last.values(), expected(list(lines.values()), rungs), strict=True)
+    return [replace(trial, epochs=rungs[-1], score=sign * score) for trial, score in reached]
+
+
 def _evidence(state: SearchState) -> tuple[Space, list[dict[str, Any]], np.ndarray]:
     "The space, its points and their scores, in an order that does not depend on the trials'."
     space, trials = Space.from_dict(state.space), scored_trials(state)
+    if any(trial.parent for trial in trials):
+        trials = _carried(trials, -1 if state.settings["direction"] == "max" else 1)
     lengths = sorted({trial.epochs for trial in trials})
     points = [trial.point for trial in trials]
     if "epochs" not in space.entries and len(lengths) > 1:

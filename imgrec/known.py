@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from .core import SearchError
 from imgrec.evidence import (
     evidence_of,
+    mixed,
     place_of,
     random_beginning,
     snapped,
@@ -30,7 +31,7 @@ from .fronts import Mixture
 from .gaussian import believed, estimated, hoped, most_telling, suggest
 from .hyperparameters import to_point, to_values
 from .journal import read_journal
-from .oracles import Proposer, hashed_seed, mixed
+from .oracles import Proposer, hashed_seed
 from .space import Space
 from .state import SearchState, TrialState, replay
 from .task import replayed_proposer
@@ -124,13 +125,14 @@ def surrogate_of(
     proposer, number = known.proposer(), known.asked.trial
     oracle, space = proposer.oracle, proposer.space
     evidence = evidence_of(oracle, oracle.climbing)
-    done = mixed(oracle, "", *evidence)[0]
+    done = mixed(oracle, 0, *evidence)[0]
     if len(done) < random_beginning(len(oracle.hyperparameters.space)):
         return None
     waiting = without_score(oracle, done)
     proposer.ask(number, served=known.asked.point)  # KerasTuner gives it a name
     name = proposer.trials[number].trial_id
-    done, scores, mixture = mixed(oracle, name, *evidence)
+    weights = hashed_seed(oracle.seed, "weights", name)
+    done, scores, mixture = mixed(oracle, weights, *evidence)
     kept = most_telling(scores)
     at, tried = (
         np.array([place_of(oracle, each.hyperparameters.values) for each in trials], float)

@@ -58,7 +58,7 @@ def waiting(
         found += [each for each in ahead if each.free and max(each.best) == epochs]
     return found
 
-
+# %% ../nbs/13f_promotion.ipynb #289f2d3d
 def next_up(
     lines: Sequence[Line],  # Any
     rungs: Sequence[int],  # From `rungs_of` or `telling`

@@ -43,9 +43,8 @@ def check_event(
         raise unknown(f"event (number {number})", name, EVENTS, JournalError)
     if not event.keys() >= _NEEDED[name]:
         missing = [each for each in EVENTS[name] if each not in event]
-        raise JournalError(
-            f"Event {number} ({name}) lacks {', '.join(missing)}. Received {event!r}."
-        )
+        lacks = ", ".join(missing)
+        raise JournalError(f"Event {number} ({name}) lacks {lacks}. Received {event!r}.")
 
 # %% ../nbs/14a_state.ipynb #7f612207
 @dataclass(frozen=True)

@@ -24,26 +24,12 @@ from .core import ModelError, OptionError, RunError
 from .counting import multiply_adds
 from .data import Splits
 from .hyperparameters import HyperBuilder
-from imgrec.link import (
-    Link,
-    Outcome,
-    PrunedError,
-    StoppedError,
-    TrialFiles,
-    best_run,
-    score_of_runs,
-)
-from .measures import measure_of, standard_error
-from .places import locked
-from .plan import Build, Plan, model_of, own_names, splits_of
-from .runs import Run
-from .space import arguments_of
-from .state import TrialState
-from .train import fit
-from .votes import Votes, save_predictions, votes_problem
+from .link import Link, Outcome, PrunedError, StoppedError, TrialFiles
 
 # %% ../nbs/14c_trials.ipynb #6efd932f
+from .link import best_run, score_of_runs
 from .measures import measure_of, standard_error
+from .places import locked
 from .plan import Build, Plan, model_of, own_names, splits_of
 from .repeats import error_of_runs, run_seed, splits_of_run, validated_pictures
 from .runs import Run
@@ -133,8 +119,7 @@ class Watch(keras.callbacks.Callback):
 @contextlib.contextmanager
 def traces_forgotten() -> Iterator[None]:  # A context manager
     "Let go, at the end of a block, of the graphs that TensorFlow has kept from tracing in it."
-    ops = import_module("tensorflow.python.framework.ops")
-    table = ops.gradient_registry._registry
+    table = import_module("tensorflow.python.framework.ops").gradient_registry._registry
     before = set(table)
     try:
         yield
@@ -248,12 +233,10 @@ def _note_answers(plan: Plan, watch: Watch, model: keras.Model, splits: Splits) 
         watch.link.error = standard_error(measure_of(watch.link.objective), votes, count=200)
 
 # %% ../nbs/14c_trials.ipynb #6ac4a205
-_COSTS = {"parameters": keras.Model.count_params, "multiply_adds": multiply_adds}
-
-
 def _costs(model: keras.Model, others: Mapping[str, str]) -> dict[str, float]:
     "What a model costs, as far as a search asks for it."
-    return {name: float(count(model)) for name, count in _COSTS.items() if name in others}
+    known = {"parameters": model.count_params, "multiply_adds": lambda: multiply_adds(model)}
+    return {name: float(known[name]()) for name in others if name in known}
 
 # %% ../nbs/14c_trials.ipynb #39294c42
 def _train(plan: Plan, trial: TrialState, link: Link, splits: Splits) -> tuple[bool, int]:
@@ -279,8 +262,8 @@ def _once(plan: Plan, trial: TrialState, link: Link, splits: Splits) -> Outcome:
         raise StoppedError  # `fit` has ended politely, but this trial is not finished
     if link.score is None or link.best_epoch is None:
         raise ModelError(f"{plan.objective} was not a finite number in any epoch.")
-    seconds = round(time.perf_counter() - started, 3)
-    return Outcome(link.score, link.best_epoch, seconds, parameters)
+    took = round(time.perf_counter() - started, 3)
+    return Outcome(link.score, link.best_epoch, took, parameters)
 
 # %% ../nbs/14c_trials.ipynb #111b0662
 def _promote(link: Link, ended: Sequence[Mapping[str, Any]]) -> None:

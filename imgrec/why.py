@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from .core import SearchError, many, unknown
 from .entries import grid_values
-from .evidence import evidence_of, random_beginning
+from .evidence import evidence_of, mixed, random_beginning
 from .importance import place_of, scored_trials
 from imgrec.known import (
     Known,
@@ -27,7 +27,7 @@ from imgrec.known import (
     surrogate_of,
 )
 from .objectives import further_scores
-from .oracles import MODELLED, PROMOTING, mixed
+from .oracles import MODELLED, PROMOTING
 from .space import Float, Int, Space, used_names
 from .state import TrialState
 
@@ -130,11 +130,11 @@ def _outcome(reason: Reason) -> str:
         return f"{after.status}{', ' + after.reason if after.reason else ''}; it has no score"
     ended = "" if after.status == "finished" else f" ({after.status})"
     said = f"{reason.objective} {after.score:.4g}{ended}"
-    if after.trial != reason.trial:
-        said += f" after {many(after.epochs, 'epoch')}, as trial {after.trial}"
-    if guess is not None and after.epochs < reason.whole:
-        so_far = "" if after.trial != reason.trial else f" after {many(after.epochs, 'epoch')}"
-        return f"{said}{so_far}; what was expected is of {reason.whole}"
+    early, later = guess is not None and after.epochs < reason.whole, after.trial != reason.trial
+    said += f" after {many(after.epochs, 'epoch')}" if early or later else ""
+    said += f", as trial {after.trial}" if later else ""
+    if early:
+        return f"{said}; what was expected is of {reason.whole}"
     if guess is None or below is None or reached is None:
         return said
     said += f", {reason.unit} {reached:.4g}" if reason.unit != reason.objective else ""
@@ -147,10 +147,9 @@ def _told(reason: Reason) -> str:
     best, point = reason.best, [f"{name}={_value(v)}" for name, v in reason.point.items()]
     lines = [f"Trial {reason.trial} of a {reason.strategy} search: {', '.join(point)}"]
     lines.append(f"  chosen {reason.because}")
-    if best is not None:
-        lines.append(f"  best known then: {reason.objective} {best.score:.4g} (trial {best.trial})")
-    else:
-        lines.append("  best known then: nothing, no trial had a score")
+    known = "nothing, no trial had a score"
+    known = known if best is None else f"{reason.objective} {best.score:.4g} (trial {best.trial})"
+    lines.append(f"  best known then: {known}")
     for name, trials in (("running", reason.running), ("waiting", reason.waiting)):
         if trials:
             lines.append(f"  {name} then: trials {', '.join(map(str, trials))}")
@@ -231,15 +230,10 @@ def _drawn(known: Known) -> tuple[str, str]:
 def _beginning(known: Known) -> tuple[str, str]:
     "How a model's oracle came to a point before it knew enough."
     oracle = known.proposer().oracle
-    there = len(mixed(oracle, "", *evidence_of(oracle, oracle.climbing))[0])
+    there = len(mixed(oracle, 0, *evidence_of(oracle, oracle.climbing))[0])
     first = random_beginning(len(oracle.hyperparameters.space))
     said = f"it asks its model from {first} scores on, and there were {there}"
     return "random", f"at random and far from the others, as such a search begins: {said}"
-
-
-def _scores(known: Known) -> int:
-    "How many scores there were."
-    return len(scored_trials(known.state))
 
 # %% ../nbs/17c_why.ipynb #fd2bb7ac
 _WAYS: dict[str, Callable[[Known], tuple[str, str]]] = {
@@ -260,7 +254,7 @@ def _numbers(known: Known, *statuses: str) -> tuple[int, ...]:
     "Numbers of the trials that had one of these statuses."
     return tuple(trial.trial for trial in known.state.with_status(*statuses))
 
-
+# %% ../nbs/17c_why.ipynb #7653e28a
 def why(
     search: Any,  # A search, a view of one, or its directory; its code is not needed
     trial: int,  # A number
@@ -268,7 +262,8 @@ def why(
     "Why a trial was chosen; a `SearchError` for one that is not there."
     known = known_before(search, trial)
     state, asked, about = known.state, known.asked, known.state.settings
-    best = replace(state, trials={each.trial: each for each in scored_trials(state)}).best
+    scored = scored_trials(state)
+    best = replace(state, trials={each.trial: each for each in scored}).best
     surrogate, table, by_hand = None, None, asked.by == "hand"
     if about["strategy"] in MODELLED and not by_hand and asked.parent is None:
         surrogate = surrogate_of(known)
@@ -284,7 +279,7 @@ def why(
     facts |= {"guess": None if table is None else _guess(table), "after": _line_end(known, trial)}
     promotes = about["strategy"] in PROMOTING and table is not None
     facts["whole"] = about["epochs"] if promotes else 1
-    facts |= {"table": table, "surrogate": surrogate, "known": _scores(known), "best": best}
+    facts |= {"table": table, "surrogate": surrogate, "best": best, "known": len(scored)}
     facts |= {"objective": about["objective"], "direction": about["direction"]}
     return Reason(trial, asked.point, about["strategy"], how=how, because=because, **facts)
 

@@ -107,7 +107,7 @@ def serve(
     except (EOFError, BrokenPipeError, ConnectionResetError):  # nobody is there any more
         return
 
-
+# %% ../nbs/14i_workers.ipynb #ed3828b6
 def work(
     connection: _Line,  # To the one who watches
 ) -> None:

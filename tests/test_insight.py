@@ -334,7 +334,9 @@ def test_brackets_are_those_of_the_oracle():
     assert table.loc[list(table.loc[table["parent"] > 0, "parent"]), "promoted"].all()
     assert math.isnan(table.loc[2, "score"]) and not table.loc[2, "promoted"]
     single, _ = shares(importance(state))
-    assert set(single.index) == {"rate", "epochs"}
+    assert set(single.index) == {"rate"}, "a point counts once, whatever became of it"
+    lines = sum(trial.parent is None and trial.score is not None for trial, _ in asked.values())
+    assert importance(state)["trials"].max() == lines
 
 
 def test_seconds_of_a_promoted_trial_hold_those_of_its_parents():
