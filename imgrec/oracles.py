@@ -15,8 +15,6 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-
 from .bookkeeping import Brief, light
 from .core import SearchError, unknown
 from .evidence import lines_of, mixed, suggested

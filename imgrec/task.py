@@ -156,12 +156,12 @@ def inform(
     if event["event"] not in ("trial_finished", "trial_pruned", "trial_failed"):
         return
     number, score = event["trial"], event.get("score")
-    trial = state.trials[number]
-    scores = further_scores(trial, proposer.others) if proposer.others else None
+    others = proposer.others
+    scores = further_scores(state.trials[number], others) if others else None
     if number in proposer.trials:
         proposer.tell(number, score, event.get("error"), scores)
-    elif score is not None and not misfit(proposer.space, trial.point):
-        proposer.learn(trial.point, score, scores)
+    elif score is not None and not misfit(proposer.space, state.trials[number].point):
+        proposer.learn(state.trials[number].point, score, scores)
 
 
 def _since(events: Sequence[Mapping[str, Any]]) -> int:
