@@ -241,6 +241,8 @@ def plot_front(
     y: str | None = None,  # Another one; None: the first that x is not
 ) -> Axes:  # The axes
     "Two objectives of all finished trials, and those that no other one beats."
+    if "within_noise" in table:
+        raise DataError("front() is the front alone. Draw pareto(search.snapshot()), all trials.")
     require_columns(table, "trial", "front")
     names = [str(name) for name in table if name not in ("trial", "front")]
     if len(names) < 2:

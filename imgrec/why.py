@@ -17,15 +17,9 @@ from scipy.stats import norm
 
 from .core import SearchError, many, unknown
 from .entries import grid_values
-from .evidence import evidence_of, mixed, random_beginning
+from .evidence import evidence_of, first_rung, mixed, random_beginning
 from .importance import place_of, scored_trials
-from imgrec.known import (
-    Known,
-    Surrogate,
-    known_before,
-    random_points,
-    surrogate_of,
-)
+from .known import Known, Surrogate, known_before, random_points, surrogate_of
 from .objectives import further_scores
 from .oracles import MODELLED, PROMOTING
 from .space import Float, Int, Space, used_names
@@ -147,9 +141,8 @@ def _told(reason: Reason) -> str:
     best, point = reason.best, [f"{name}={_value(v)}" for name, v in reason.point.items()]
     lines = [f"Trial {reason.trial} of a {reason.strategy} search: {', '.join(point)}"]
     lines.append(f"  chosen {reason.because}")
-    known = "nothing, no trial had a score"
-    known = known if best is None else f"{reason.objective} {best.score:.4g} (trial {best.trial})"
-    lines.append(f"  best known then: {known}")
+    score = best and f"{reason.objective} {best.score:.4g} (trial {best.trial})"
+    lines.append(f"  best known then: {score or 'nothing, no trial had a score'}")
     for name, trials in (("running", reason.running), ("waiting", reason.waiting)):
         if trials:
             lines.append(f"  {name} then: trials {', '.join(map(str, trials))}")
@@ -207,8 +200,13 @@ def _promoted(known: Known) -> tuple[str, str]:
     if asked.parent is None:
         return "random", f"at random, to begin in {where}, until epoch {asked.epochs}"
     parent, name = state.trials[asked.parent], state.settings["objective"]
-    rung = (parent.epochs, parent.initial_epoch)
-    rivals = [state.trials[number] for number in known.proposer().promotable()]
+    rung, proposer = (parent.epochs, parent.initial_epoch), known.proposer()
+    if parent.epochs < first_rung(proposer.oracle):
+        return "promoted", (
+            f"to go on until epoch {asked.epochs} ({where}) as trial {parent.trial}: after "
+            f"{many(parent.epochs, 'epoch')} scores differ by no more than luck, so all go on"
+        )
+    rivals = [state.trials[number] for number in proposer.promotable()]
     there = [t for t in rivals if (t.epochs, t.initial_epoch) == rung and t.score is not None]
     return "promoted", (
         f"to go on until epoch {asked.epochs} ({where}): trial {parent.trial} was "
@@ -236,11 +234,8 @@ def _beginning(known: Known) -> tuple[str, str]:
     return "random", f"at random and far from the others, as such a search begins: {said}"
 
 # %% ../nbs/17c_why.ipynb #fd2bb7ac
-_WAYS: dict[str, Callable[[Known], tuple[str, str]]] = {
-    "bayesian": _beginning,
-    "hyperband": _promoted,
-    "bayesian_halving": _promoted,
-}
+_Way = Callable[[Known], tuple[str, str]]
+_WAYS: dict[str, _Way] = {name: _promoted for name in PROMOTING} | {"bayesian": _beginning}
 
 # %% ../nbs/17c_why.ipynb #346abd8e
 def _line_end(known: Known, number: int) -> TrialState:
@@ -269,6 +264,9 @@ def why(
         surrogate = surrogate_of(known)
     if surrogate is not None:
         how, because = _by_model(known, surrogate)
+        if surrogate.mixture is not None:
+            place = surrogate.points[int(surrogate.scores.argmin())]
+            best = next((each for each in scored if each.point == place), best)
         table = _alternatives(known, surrogate, best)
     elif by_hand:
         how, because = "hand", "by hand"

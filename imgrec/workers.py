@@ -115,6 +115,8 @@ def work(
     plan, runner, objective, direction = _opened(connection)
     connection.send(("ready",))
     while (given := connection.recv()) is not None:
+        if len(given) > 2:
+            continue  # an order for a trial that has ended meanwhile
         trial, files = given
         desk = _Desk(connection, trial.trial)
         others = logged_names(getattr(plan, "others", {}))  # a runner of one's own has no plan
