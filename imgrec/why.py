@@ -235,7 +235,7 @@ def _beginning(known: Known) -> tuple[str, str]:
 
 # %% ../nbs/17c_why.ipynb #fd2bb7ac
 _Way = Callable[[Known], tuple[str, str]]
-_WAYS: dict[str, _Way] = {name: _promoted for name in PROMOTING} | {"bayesian": _beginning}
+_WAYS: dict[str, _Way] = {"bayesian": _beginning, **dict.fromkeys(PROMOTING, _promoted)}
 
 # %% ../nbs/17c_why.ipynb #346abd8e
 def _line_end(known: Known, number: int) -> TrialState:
