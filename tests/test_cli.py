@@ -412,7 +412,7 @@ def test_the_cache_is_listed_verified_and_emptied(tmp_path, monkeypatch):
         place = tmp_path / "cache" / "packed" / f"{number}abc"
         fill_table(place, (4, 250_000), lambda rows, table: [""] * len(rows), f"pets {number}")
     listed = run("cache").output
-    assert "pets 0" in listed and "pets 1" in listed and listed.count("1.0") == 2
+    assert "pets 0" in listed and "pets 1" in listed and listed.count(" 1.0 ") == 2
     with (tmp_path / "cache" / "packed" / "1abc" / "pixels.u8").open("r+b") as file:
         file.write(b"rot")
     assert "1 block changed: remove it" in run("cache", "--verify", status=1).output
