@@ -22,6 +22,7 @@ from imgrec.catalog import Catalog
 from imgrec.core import CatalogError, OptionError, SearchError
 from imgrec.data import load
 from imgrec.datasets import digits
+from imgrec.engine import LOOK
 from imgrec.journal import read_journal
 from imgrec.link import Outcome
 from imgrec.packed import Decoder
@@ -255,6 +256,7 @@ def test_stopped_in_its_second_run_a_trial_goes_on_there(few, tmp_path, monkeypa
         trained.append((trial.trial, link.run))
         if len(trained) == 2:
             search.stop()
+            time.sleep(2 * LOOK)  # commands are looked for so often
         return a_run(plan, trial, link, splits)
 
     monkeypatch.setattr(trials_page, "_once", run)
