@@ -181,9 +181,10 @@ def _finished(
     "The dataset with its length and options, and with the attributes that Keras's loaders set."
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False
+    options.autotune.enabled = False  # its thread can keep an iterator from ending for seconds
     if steps is not None:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    dataset = dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.with_options(options).prefetch(2)
     dataset.class_names = list(spec.class_names)
     dataset.shuffled = files is None
     if files is not None:
