@@ -8,8 +8,9 @@ __all__ = ['label_mode_of', 'encode_labels', 'Part', 'Shares', 'equal_shares', '
 # %% ../nbs/04c_batches.ipynb #edb685bc
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -56,6 +57,9 @@ class Part:
     rows: tf.Tensor  # `int64`, where the part's pictures stand among all
     batch_size: int  # Pictures a batch
     shares: "Shares | None" = None  # For training with every class equally often
+    graphs: dict[int, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # By recipe
 
     @property
     def size(self) -> int:
@@ -231,6 +235,18 @@ def epoch_passes(
     numbers = tf.data.Dataset.random(seed=seed + 1, rerandomize_each_iteration=True).take(1)
     return _finished(numbers.flat_map(one_epoch), part.steps, spec, None)
 
+# %% ../nbs/04c_batches.ipynb #7ea2c6bc
+def _traced(part: Part, recipe: Augment) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    "`_training_batch` as a graph, which is traced once for all seeds and steps."
+    if id(recipe) not in part.graphs:
+        number = tf.TensorSpec((), tf.int64)
+        graph = tf.function(
+            lambda seed, epoch, step: _training_batch(part, recipe, seed, epoch, step),
+            input_signature=[number] * 3,
+        )
+        part.graphs[id(recipe)] = graph, recipe  # the recipe stays, and so its number
+    return part.graphs[id(recipe)][0]
+
 
 def numbered_steps(
     part: Part,  # What to cut batches from
@@ -241,8 +257,9 @@ def numbered_steps(
     stop: int,  # After the last step
 ) -> tf.data.Dataset:  # `stop - start` batches
     "Training batches by their number in an endless run, the same whenever they are asked for."
+    batch, steps = _traced(part, recipe), part.steps
     batches = tf.data.Dataset.range(start, stop).map(
-        lambda step: _training_batch(part, recipe, seed, step // part.steps, step % part.steps),
+        lambda step: batch(seed, step // steps, step % steps),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     return _finished(batches, stop - start, spec, None)

@@ -9,6 +9,7 @@ __all__ = ['Splits', 'load', 'from_datasets', 'as_splits']
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,9 +80,13 @@ class Splits:
         stop: int,  # After the last step
     ) -> tf.data.Dataset:  # `stop - start` batches
         "Training batches by their global step: the same whenever they are asked for."
-        part = _training_part(self)
-        recipe, seed = recipe_for(self.catalog, self.settings["augment"]), self.settings["seed"]
-        return numbered_steps(part, self.spec, recipe, seed, start, stop)
+        part, recipe = self._training
+        return numbered_steps(part, self.spec, recipe, self.settings["seed"], start, stop)
+
+    @cached_property
+    def _training(self) -> tuple[Part, Augment]:
+        "The rows to train on, and how they are varied; with them, the graphs that were traced."
+        return _training_part(self), recipe_for(self.catalog, self.settings["augment"])
 
     def with_options(
         self,

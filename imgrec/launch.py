@@ -10,7 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +30,7 @@ from .link import Outcome
 from .oracles import MODELLED
 from .plan import Plan
 from .task import Task, settings_of, splits_from
-from .workers import Shared
+from .workers import Shared, Spawned, Worker, hire
 
 # %% ../nbs/14k_launch.ipynb #593994f9
 @contextmanager
@@ -38,8 +38,17 @@ def crew_here(
     job: "Job",  # What is to be done
     shared: Shared,  # What the workers are told
 ) -> Iterator[Crew]:  # A context manager
-    "Workers that are processes of this machine."
-    yield Crew(shared, job.workers or 1, job.patience)
+    "Workers that are processes of this machine; those that have begun already come first."
+    ahead = list(job.ahead)
+
+    def hired(name: str, shared: Shared) -> Worker:
+        return hire(name, shared, ahead.pop(0) if ahead else None)
+
+    try:
+        yield Crew(shared, job.workers or 1, job.patience, hire=hired)
+    finally:
+        for body in ahead:
+            body.kill()
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,7 @@ class Job:
     threads: int | None = 1  # For each of them
     patience: float = 900.0  # Seconds without a sign of life until a worker is killed
     crew: Callable[["Job", Shared], AbstractContextManager[Crew]] = crew_here  # Who they are
+    ahead: Sequence[Spawned] = ()  # Processes that can be workers
 
 
 def portable(
@@ -135,16 +145,29 @@ def run_job(
 # %% ../nbs/14k_launch.ipynb #fdf2036d
 def main(
     parcel: bytes,  # What `packed` gave, as it came through the input of this process
+    ahead: Sequence[Spawned] = (),  # Processes that have begun and can be workers
 ) -> None:
     "The body of the process."
     head, data = pickle.loads(parcel)
     for device in import_module("tensorflow").config.list_physical_devices("GPU"):
         import_module("tensorflow").config.set_visible_devices([], device.device_type)
     plan, runner, *_ = shared_by_trials(data)
-    job = replace(head, task=replace(head.task, plan=plan), runner=runner)
+    job = replace(head, task=replace(head.task, plan=plan), runner=runner, ahead=ahead)
     run_job(job, Shared(data, cloudpickle.dumps(shared_by_trials), job.threads))
 
 # %% ../nbs/14k_launch.ipynb #57730350
+_BEGINS = """
+import sys
+sys.path[:] = {paths!r}
+job = sys.stdin.buffer.read()
+from imgrec.workers import begun, leave
+ahead = [begun({threads}) for _ in range({workers})]
+from imgrec.launch import main
+main(job, ahead)
+leave()
+"""
+
+
 def launch(
     job: Job,  # What is to be done
 ) -> subprocess.Popen:  # The process, which needs some seconds to begin
@@ -154,8 +177,8 @@ def launch(
     parcel = packed(replace(job, task=replace(job.task, directory=directory, builder=builder)))
     directory.mkdir(parents=True, exist_ok=True)
     paths = [path or str(Path.cwd()) for path in sys.path]
-    begins = "job = sys.stdin.buffer.read(); from imgrec.launch import main; main(job)"
-    code = f"import sys; sys.path[:] = {paths!r}; {begins}"
+    here = job.workers if job.crew is crew_here else 0
+    code = _BEGINS.format(paths=paths, workers=here or 0, threads=job.threads)
     with (directory / "engine.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", code],
