@@ -44,12 +44,19 @@ def _load_arguments(catalog: Catalog, settings: Mapping[str, Any]) -> dict[str, 
     return given | ({"augment": _recipe(given["augment"])} if "augment" in given else {})
 
 # %% ../nbs/14o_as_code.ipynb #bd0a5fe6
+def _called_as(build: Any) -> str:
+    "The name of a builder of somebody's own."
+    if isinstance(build, HyperBuilder):
+        return getattr(build.build, "__name__", "hypermodel.build")
+    return getattr(build, "__name__", "build")
+
+
 def _model_lines(build: Build, point: Mapping[str, Any]) -> tuple[list[str], str]:
     "The import that a model needs, if any, and the lines that build it."
     arguments = arguments_of(point, own_names(build))
     chosen = arguments.model or build
     if isinstance(chosen, HyperBuilder):
-        name = getattr(chosen.build, "__name__", "hypermodel.build")
+        name = _called_as(chosen)
         hp = f"hp = keras_tuner.HyperParameters()\nhp.values = {arguments.build!r}"
         return ["import keras_tuner"], f"{hp}\nmodel = {name}(hp)"
     options = _written(arguments.build)
@@ -57,7 +64,7 @@ def _model_lines(build: Build, point: Mapping[str, Any]) -> tuple[list[str], str
         found = ["from imgrec.models import build_model"]
         lines = f"model = build_model({chosen!r}, splits.spec{options})"
     else:
-        found, name = [], getattr(chosen, "__name__", "build")
+        found, name = [], _called_as(chosen)
         lines = f"model = {name}(splits.spec{options})"
     if arguments.frozen_layers:
         found.insert(0, "from imgrec.backbones import freeze_layers")
@@ -79,15 +86,26 @@ def _fit_line(plan: Plan, trial: TrialState) -> str:
     return f"run = fit(model, splits{text})"
 
 # %% ../nbs/14o_as_code.ipynb #59a0cdc2
-def _runs_line(plan: Plan) -> list[str]:
+def _needs(plan: Plan, trial: TrialState) -> str:
+    "What has to be there for the program to run."
+    chosen = arguments_of(trial.point, own_names(plan.build)).model or plan.build
+    found = ["splits" if plan.splits.catalog is None else "catalog"]
+    found += [] if isinstance(chosen, str) else [_called_as(chosen)]
+    found += [] if plan.fit_options is None else ["fit_options"]
+    return f"# Has to be there, as the search had it: {', '.join(found)}."
+
+
+def _runs_line(plan: Plan, trial: TrialState) -> list[str]:
     "What the search has done more often than the program does."
+    if trial.parent is not None:
+        return ["# The search has trained this in several trials; here it is one training."]
     if plan.runs_per_trial == 1:
         return []
     how = f"in {plan.folds} folds" if plan.folds else f"with {plan.executions} seeds"
     here = "on the catalog's own parts" if plan.folds else "with the first of them"
     return [f"# The search has trained this {how}, and scored the mean; here once, {here}."]
 
-
+# %% ../nbs/14o_as_code.ipynb #ae8ee1d0
 def code_of(
     plan: Plan,  # What all trials of the search share
     trial: TrialState,  # Any, whether it was run or not
@@ -99,9 +117,10 @@ def code_of(
         found.append("from imgrec.data import load")
         data = f"splits = load(catalog{_written(_load_arguments(splits.catalog, splits.settings))})"
     else:
-        data = "# splits: the datasets that the search was given"
+        data = ""
     found += ["from imgrec.core import seed_everything", "from imgrec.train import fit"]
     imports = sorted(found, key=lambda line: (line.startswith("from"), line))
     seeded = f"seed_everything({trial.seed})\n{model}"
-    lines = [*_runs_line(plan), data, seeded, _fit_line(plan, trial)]
-    return "\n".join([*imports, "", *lines])
+    remarks = [_needs(plan, trial), *_runs_line(plan, trial)]
+    lines = [*remarks, data, seeded, _fit_line(plan, trial)]
+    return "\n".join([*imports, "", *filter(None, lines)])

@@ -25,9 +25,9 @@ from typing import Any
 from .core import many, optional
 from .crew import Crew
 from .launch import Job
-from .link import TrialFiles
 from .parcels import parcel_of, put_down
 from .seats import Seat, Shelf
+from .serving import Given
 from .workers import Shared, Worker
 
 # %% ../nbs/14m_cluster.ipynb #7f3fbf18
@@ -153,8 +153,8 @@ class Remote:
 # %% ../nbs/14m_cluster.ipynb #c400b2fa
 def _needed(body: Remote, message: Any) -> dict[str, bytes | None]:
     "The files that have to go with a message."
-    files = message[1] if message is not None and len(message) == 2 else None
-    return parcel_of(files, body.home) if body.apart and isinstance(files, TrialFiles) else {}
+    apart = body.apart and isinstance(message, Given)
+    return parcel_of(message.files, body.home) if apart else {}
 
 
 def _handed_on(body: Remote, said: list) -> bool:

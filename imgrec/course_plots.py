@@ -24,7 +24,10 @@ def require_columns(
     table: pd.DataFrame,  # What a figure is asked to draw
     *columns: str,  # Those that it is made of
 ) -> None:
-    "Raise a `DataError` for a table that lacks a column."
+    "Raise a `DataError` for what is no table, or one that lacks a column."
+    if not isinstance(table, pd.DataFrame):
+        kind = type(table).__name__
+        raise DataError(f"Expected a table with {', '.join(columns)}. Received a {kind}.")
     missing = [name for name in columns if name not in table]
     if missing:
         raise DataError(
@@ -137,7 +140,7 @@ def _strand(table: pd.DataFrame, lines: dict[int, Any], trial: int) -> tuple[Any
 def plot_learning_curves(
     table: pd.DataFrame,  # What `learning_curves` gave
     ax: Axes | None = None,  # Where to draw; a new figure if None
-    metric: str = "value",  # Its name, for the label
+    metric: str | None = None,  # Its name, for the label; None: as the table says
 ) -> Axes:  # The axes
     "The learning curves of all trials, the best in colour, with how the others ended."
     require_columns(table, "trial", "parent", "status", "best", "epoch", "value")
@@ -160,7 +163,8 @@ def plot_learning_curves(
     if len(values) and values.min() > 0 and values.max() >= 100 * values.min():
         ax.set_yscale("log")
     ax.set_xlabel("epoch", fontsize=9)
-    ax.set_ylabel(plain_text(metric, letters_up(ax)), fontsize=9)
+    words = metric or table.attrs.get("metric", "value")
+    ax.set_ylabel(plain_text(words, letters_up(ax)), fontsize=9)
     ax.tick_params(labelsize=9)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(ax, ax.get_legend_handles_labels()[0], inches(ax)[0])

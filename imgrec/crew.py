@@ -17,7 +17,7 @@ from .engine import Engine, look, order
 from .link import STOP, WAIT, Ended, Link, score_of_runs
 from .state import TrialState
 from .turns import ask_ahead, has_more, hear_end, hear_epoch, hear_run, next_trial, started
-from .workers import Shared, Worker, give, hire, kill, last_words, let_go, tell, weigh
+from .workers import Shared, Worker, give, hire, kill, let_go, tell, weigh
 
 # %% ../nbs/14j_crew.ipynb #da32e609
 _WEIGH = 1.0  # Seconds between two looks at memory
@@ -90,7 +90,7 @@ def _reached(engine: Engine, trial: TrialState) -> dict[str, Any]:
 def _bury(engine: Engine, crew: Crew, worker: Worker, reason: str = "") -> None:
     "Note what has become of the trial of a worker that has ended."
     crew.workers.remove(worker)
-    words = reason or f"its process ended ({last_words(worker)})"
+    words = reason or f"its process ended ({worker.body.words()})"
     if worker.trial is None:
         crew.stillborn = 0 if worker.ready else crew.stillborn + 1
         if crew.stillborn >= _TRIES and not engine.ending:

@@ -135,7 +135,7 @@ def _explored(build: Any, calls: int) -> dict[str, list[Any]]:
     return found
 
 # %% ../nbs/13b_hyperparameters.ipynb #b7aa1a6d
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HyperBuilder:
     "A builder in KerasTuner's style as one of ours: `builder(spec, **options)`."
 
@@ -145,6 +145,9 @@ class HyperBuilder:
     def __call__(self, spec: ImageSpec, **options: Any) -> Any:
         return _built(self, options)
 
+    def __repr__(self) -> str:
+        return _name(self.build)
+
 
 def _built(builder: HyperBuilder, options: Mapping[str, Any]) -> Any:
     "Its model with these values, compiled or not, as it makes it."
@@ -153,12 +156,24 @@ def _built(builder: HyperBuilder, options: Mapping[str, Any]) -> Any:
     return (builder.build.build if _is_hypermodel(builder.build) else builder.build)(hp)
 
 
+def _check_builder(build: Any) -> None:
+    "Raise an `OptionError` for what makes no models."
+    made = isinstance(build, import_module("keras").Model)
+    if made or not (isinstance(build, str) or callable(build) or _is_hypermodel(build)):
+        kind = "a model that is made already" if made else repr(build)
+        raise OptionError(
+            "Expected what makes a model: a name of MODELS, a function build(spec, **options) or "
+            f"build(hp), or a HyperModel; received {kind}."
+        )
+
+
 def as_builder(
     build: Any,  # A builder in either style, or a name of `MODELS`
     space: Space | None = None,  # Other ranges for what it asks for, and further entries
     calls: int = 60,  # How often it may be called to find out what it asks for
 ) -> tuple[Any, Space]:  # A builder of ours, and what may be varied
     "Take a builder in KerasTuner's style; one of ours needs a space, and is left as it is."
+    _check_builder(build)
     if not takes_hp(build):
         if not isinstance(space, Space):
             raise OptionError(f"Expected a Space(...), received {type(space).__name__}.")

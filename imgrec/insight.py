@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from .core import OptionError, unknown
+from .core import DataError, OptionError, unknown
 from .importance import importance, place_of, scored_trials
 from .pareto import pareto
 from .space import Float, Int, Space, misfit
@@ -85,6 +85,8 @@ def timeline(
     events: Iterable[Mapping[str, Any]],  # Such as `read_journal(path).events`
 ) -> pd.DataFrame:  # trial, start, worker, began, ended, how, session
     "When each trial began and ended, at which worker and how, in seconds of work."
+    if isinstance(events, SearchState):
+        raise DataError("Expected events, such as read_journal(path).events. Received a state.")
     rows: list[dict[str, Any]] = []
     running: dict[int, dict[str, Any]] = {}
     starts: dict[int, int] = {}
@@ -135,7 +137,9 @@ def learning_curves(
         for logs in trial.curve
         if math.isfinite(value := _number(logs.get(name)))
     ]
-    return pd.DataFrame(rows, columns=["trial", "parent", "status", "best", "epoch", "value"])
+    table = pd.DataFrame(rows, columns=["trial", "parent", "status", "best", "epoch", "value"])
+    table.attrs["metric"] = name
+    return table
 
 # %% ../nbs/17_insight.ipynb #610f5483
 def _line(state: SearchState, trial: TrialState) -> list[TrialState]:

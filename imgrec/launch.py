@@ -93,13 +93,35 @@ def _flat(data: Any) -> list[Any]:
     return [] if data is None else [data]
 
 # %% ../nbs/14k_launch.ipynb #48053290
+def _goes(part: Any) -> bool:
+    "Whether something can be sent to another process."
+    try:
+        return bool(cloudpickle.dumps(part))
+    except Exception:  # whatever an object of somebody's raises
+        return False
+
+
+def _sent(plan: Plan, data: Any, runner: Callable[..., Outcome]) -> bytes:
+    "What trials share as bytes; an error names what cannot be sent."
+    try:
+        return cloudpickle.dumps((plan, data, runner))
+    except Exception as error:  # the same
+        parts = {"build": plan.build, "fit_options": plan.fit_options}
+        name = next((name for name, part in parts.items() if not _goes(part)), "the data")
+        raise SearchError(
+            f"Trials run in other processes, and {name} cannot be sent there: {error}. What a "
+            "process has for itself, such as an open file, has to be made within the function; or "
+            'let it run here, one trial after another, with executor="inline".'
+        ) from error
+
+# %% ../nbs/14k_launch.ipynb #09236811
 def packed(
     job: Job,  # Any
 ) -> bytes:  # For `unpacked`
     "A job as bytes; what trials share is packed on its own, since workers get only that."
     plan = job.task.plan
     away: Any = None  # It goes with the other part, or is made anew
-    shared = cloudpickle.dumps((replace(plan, splits=away), portable(job.data), job.runner))
+    shared = _sent(replace(plan, splits=away), portable(job.data), job.runner)
     head = replace(job, task=replace(job.task, plan=away), data=None, runner=away)
     return cloudpickle.dumps((head, shared))
 
@@ -160,14 +182,15 @@ _BEGINS = """
 import sys
 sys.path[:] = {paths!r}
 job = sys.stdin.buffer.read()
-from imgrec.workers import begun, leave
+from imgrec.serving import leave
+from imgrec.workers import begun
 ahead = [begun({threads}) for _ in range({workers})]
 from imgrec.launch import main
 main(job, ahead)
 leave()
 """
 
-
+# %% ../nbs/14k_launch.ipynb #a91c82a2
 def launch(
     job: Job,  # What is to be done
 ) -> subprocess.Popen:  # The process, which needs some seconds to begin

@@ -9,6 +9,7 @@ __all__ = ['WAIT', 'STOP', 'StoppedError', 'PrunedError', 'run_name', 'TrialFile
 # %% ../nbs/13g_link.ipynb #821242bd
 import errno
 import math
+import re
 import shutil
 import statistics
 import time
@@ -225,10 +226,14 @@ def _no_room(error: BaseException | None) -> bool:
     return False
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Keras puts some into its errors
+
+
 def _failure(error: BaseException) -> dict[str, Any]:
     "What is noted of a trial that failed."
-    text = "".join(traceback.format_exception(error)[-3:])
-    return {"reason": f"{type(error).__name__}: {error}"[:500], "traceback": text[-4000:]}
+    text = _COLOURS.sub("", "".join(traceback.format_exception(error)[-3:]))
+    said = " ".join(_COLOURS.sub("", f"{type(error).__name__}: {error}").split())
+    return {"reason": said[:500], "traceback": text[-4000:]}
 
 # %% ../nbs/13g_link.ipynb #8059b062
 def attempted(

@@ -7,7 +7,7 @@ __all__ = ['COSTS', 'objectives_of', 'objectives_in', 'logged_names', 'reached',
 
 # %% ../nbs/13p_objectives.ipynb #2ffd7e08
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .core import OptionError, unknown
@@ -36,13 +36,28 @@ def _ways(names: list[str], direction: Any) -> list[str | None]:
         )
     return ways
 
+# %% ../nbs/13p_objectives.ipynb #cf22830c
+def _named(objective: Any) -> list[tuple[str, str | None]]:
+    "Names, with the directions that KerasTuner's objectives bring along."
+    several = getattr(objective, "objectives", objective)  # of a `MultiObjective`
+    alone = isinstance(several, str) or not isinstance(several, Iterable)
+    given = [several] if alone else list(several)
+    found = [(getattr(each, "name", each), getattr(each, "direction", None)) for each in given]
+    for name, _ in found:
+        if not isinstance(name, str):
+            raise OptionError(f'Expected an objective such as "val_accuracy", received {name!r}.')
+    return found
+
 # %% ../nbs/13p_objectives.ipynb #68c35377
 def objectives_of(
-    objective: str | Sequence[str],  # The main one, or several; the main one is the first
+    objective: Any,  # A name or KerasTuner's `Objective`; several in a list, the main one first
     direction: str | Sequence[str | None] | Mapping[str, str] | None = None,  # None: as known
 ) -> dict[str, str]:  # "min" or "max" by name, the main one first
     "What a search shall be good at; an `OptionError` for what it cannot be."
-    names = [objective] if isinstance(objective, str) else list(objective)
+    given, known = _named(objective), {}
+    if direction is None:
+        known = {name: way for name, way in given if way}
+    names = [name for name, _ in given]
     if not names or len(set(names)) < len(names):
         raise OptionError(f"Expected one or several different objectives, received {objective!r}.")
     if "seconds" in names:
@@ -56,10 +71,10 @@ def objectives_of(
             f'it answers. Put a metric before it, such as ["val_accuracy", "{names[0]}"].'
         )
     ways = zip(names, _ways(names, direction), strict=True)
-    usual = dict.fromkeys(COSTS, "min")
+    usual = dict.fromkeys(COSTS, "min") | known
     return {name: direction_of(name, way or usual.get(name)) for name, way in ways}
 
-
+# %% ../nbs/13p_objectives.ipynb #d7e274d2
 def objectives_in(
     settings: Mapping[str, Any],  # Of a search, as its journal holds them
 ) -> dict[str, str]:  # "min" or "max" by name, the main one first; empty for no search

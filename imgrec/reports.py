@@ -48,6 +48,15 @@ def _row(state: SearchState, trial: TrialState) -> dict[str, Any]:
     }
 
 
+def _front(state: SearchState) -> list[dict[str, Any]]:
+    "Where several objectives are wanted, the trials that no other one beats in all of them."
+    if len(objectives_in(state.settings)) < 2 or not state.scored:
+        return []
+    from imgrec.pareto import front_of  # pandas takes a second, and most do not ask
+
+    return [_row(state, state.trials[number]) for number in front_of(state)["trial"]]
+
+
 def _failures(state: SearchState) -> list[dict[str, Any]]:
     "Why trials have failed, each reason once."
     found: dict[str, dict[str, Any]] = {}
@@ -80,6 +89,7 @@ def search_facts(
         "trials_running": [_row(state, trial) for trial in state.with_status("running")],
         "best": repr(best_of(state)) if state.best else None,
         "leaders": [_row(state, trial) for trial in ranked[:at_most]],
+        "front": _front(state),
         "failures": _failures(state),
         "waiting": [command["command"] for _, command in waiting(view.directory)],
     }
@@ -131,8 +141,8 @@ def _running_text(facts: Mapping[str, Any]) -> str:
     return text_table(["trial", "epoch", facts["objective"], "worker", "point"], cells)
 
 
-def _leaders_text(facts: Mapping[str, Any]) -> str:
-    "The best trials."
+def _leaders_text(facts: Mapping[str, Any], which: str = "leaders") -> str:
+    "The best trials, or the front."
     others = list(facts["objectives"])[1:]
     cells = [
         [
@@ -143,7 +153,7 @@ def _leaders_text(facts: Mapping[str, Any]) -> str:
             round(row["seconds"]),
             "; ".join(filter(None, [point_in_words(row["point"]), row["reason"]])),
         ]
-        for row in facts["leaders"]
+        for row in facts[which]
     ]
     head = ["trial", facts["objective"], "+-", *others, "seconds", "point"]
     return text_table(head, cells)
@@ -170,6 +180,8 @@ def search_text(
     lines.append(printable(facts["best"] or "No trial has a score yet."))
     if facts["leaders"]:
         lines.append(_leaders_text(facts))
+    if facts["front"]:
+        lines += ["The front, which no other trial beats:", _leaders_text(facts, "front")]
     if facts["failures"]:
         rows = [[row["trials"], row["first"], row["reason"]] for row in facts["failures"]]
         lines.append(text_table(["failed", "first", "reason"], rows))

@@ -86,6 +86,13 @@ def best_of(
     return Best(trial.trial, trial.score, *about)
 
 
+def _all_fail(state: SearchState) -> str:
+    "A hint after the third trial of a search where nothing has worked yet."
+    if state.best is not None or len(state.with_status("failed")) != 3:
+        return ""
+    return "\nThree trials have failed and none has worked. stop() ends the search."
+
+
 def trial_line(
     state: SearchState,  # What `search.snapshot()` gave
     number: int,  # Of a trial that has ended
@@ -94,7 +101,7 @@ def trial_line(
     trial = state.trials[number]
     point = point_in_words(trial.point)
     if trial.status != "finished":
-        return f"trial {number}: {trial.status}, {trial.reason}  ({point})"
+        return f"trial {number}: {trial.status}, {trial.reason}  ({point}){_all_fail(state)}"
     star = "  *best so far*" if state.best and state.best.trial == number else ""
     score = f"{state.settings['objective']} {trial.score:.4g}"
     score += f" (mean of {len(trial.runs)} runs)" * (len(trial.runs) > 1)

@@ -8,7 +8,7 @@ __all__ = ['Search']
 # %% ../nbs/15_search.ipynb #cb4f6cb7
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -98,7 +98,7 @@ class Search(PlannedSearch):
         build: Build,  # A name of `MODELS`, `build(spec, **options)`, `build(hp)` or a `HyperModel`
         data: Any,  # `Splits`, a split `Catalog`, or a pair (train, valid) of datasets or arrays
         strategy: str = "random",  # A name of `ORACLES`: "random", "bayesian_halving", ...
-        objective: str | Sequence[str] = "val_accuracy",  # A metric of `fit`; or more, and `COSTS`
+        objective: Any = "val_accuracy",  # A metric of `fit`, or KerasTuner's; or more, and `COSTS`
         direction: Any = None,  # "min" or "max", for each or by name; None: known from the name
         pruning: str | Pruning | None = None,  # "halving", "median"; None: only with "halving"
         budget: Budget | int | None = 10,  # What it may use; a number is a number of trials

@@ -20,7 +20,8 @@ from typing import Any
 
 from .link import TrialFiles
 from .parcels import Luggage, moved, put_down
-from .workers import Shared, own_memory, work
+from .serving import Given, work
+from .workers import Shared, own_memory
 
 # %% ../nbs/14l_seats.ipynb #3212d916
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Boxes:
     def recv(self) -> Any:
         "The next message, as soon as there is one."
         message, parcel = self.heard.get()
-        is_trial = self.root is not None and message is not None and len(message) == 2
+        is_trial = self.root is not None and isinstance(message, Given)
         return _settled(self, message, parcel) if is_trial else message
 
     def poll(self) -> bool:
@@ -83,14 +84,14 @@ class Boxes:
             self.luggage = None
 
 
-def _settled(boxes: Boxes, message: Any, parcel: dict[str, bytes | None]) -> Any:
+def _settled(boxes: Boxes, message: Given, parcel: dict[str, bytes | None]) -> Given:
     "A trial whose files are in the folder of this machine."
     trial, files = message
     root = boxes.root or boxes.home
     put_down(parcel, root)
     here: TrialFiles = moved(files, boxes.home, root)
     boxes.luggage = Luggage(here, root).note()
-    return trial, here
+    return Given(trial, here)
 
 
 def _sorted_in(boxes: Boxes, number: int, message: Any) -> None:

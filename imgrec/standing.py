@@ -143,6 +143,7 @@ def _table(
         "behind": [sign * test.difference for test in tests],
         "error": [test.error for test in tests],
         "p": p,
+        "p_alone": [test.p for test in tests],
         "tie": ~behind,
         "parameters": [parameters for parameters, _ in costs],
         "seconds_an_epoch": [seconds for _, seconds in costs],
@@ -156,13 +157,14 @@ _PREFER = {"simplest": "parameters", "fastest": "seconds_an_epoch"}
 
 
 def simplest_of(
-    table: pd.DataFrame,  # `standing(...).table`: trial, tie, parameters, seconds_an_epoch, ...
+    table: pd.DataFrame,  # `standing(...).table`: trial, behind, p_alone, tie, parameters, ...
     prefer: str = "simplest",  # "simplest" (fewest parameters) or "fastest" (seconds an epoch)
 ) -> tuple[int, str]:  # The trial, and the column that decided; "" where nothing is known
-    "The cheapest of the trials that are as good as the best."
+    "The cheapest of the ties, without those that are worse by a test of their own."
     if prefer not in _PREFER:
         raise unknown("preference", prefer, _PREFER)
-    ties = table[table["tie"]]
+    worse = (table["behind"] > 0) & (table["p_alone"] < 0.05)  # Holm may spare it among many
+    ties = table[table["tie"] & ~worse]
     for column in dict.fromkeys([_PREFER[prefer], *_PREFER.values()]):
         if ties[column].notna().all():
             return int(ties.sort_values([column, "behind"], kind="stable")["trial"].iloc[0]), column

@@ -157,10 +157,10 @@ def _summary(state: SearchState) -> str:
     for trial in state.trials.values():
         counts[trial.status] = counts.get(trial.status, 0) + 1
     parts = [f"{count} {status}" for status, count in counts.items()] or ["no trials"]
-    if state.best is not None:
-        score = f"{state.best.score:.4g}"
-        parts.append(f"best {state.settings['objective']} {score} (trial {state.best.trial})")
-    return f"Search, {state.status}: {', '.join(parts)}"
+    if (best := state.best) is not None:
+        parts.append(f"best {state.settings['objective']} {best.score:.4g} (trial {best.trial})")
+    waits = ", paused" * (state.paused and state.status == "open")
+    return f"Search, {state.status}{waits}: {', '.join(parts)}"
 
 # %% ../nbs/14a_state.ipynb #054fc751
 def _with(trial: TrialState, **facts: Any) -> TrialState:

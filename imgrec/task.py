@@ -129,6 +129,8 @@ def check_task(
         raise unknown("strategy", task.strategy, ORACLES)
     if not isinstance(task.space, Space):
         raise OptionError(f"Expected a Space(...), received {type(task.space).__name__}.")
+    if type(task.seed) is not int or task.seed < 0:
+        raise OptionError(f"seed must be a whole number from 0, received {task.seed!r}.")
     _check_count("epochs", task.plan.epochs)
     _check_count("keep", task.keep)
     options = task.plan.fit_options

@@ -25,6 +25,8 @@ def completed(
     point: Mapping[str, Any],  # Values for some of its entries
 ) -> dict[str, Any]:  # A value for each entry that is used
     "A point with the defaults of what was left out; a `SearchError` if it is none of the space."
+    if not isinstance(point, Mapping):
+        raise SearchError(f"A point is a value by name, such as {{'width': 8}}, not {point!r}.")
     values = {**space.defaults(), **point}
     used = used_names(space, values)
     full = {name: values[name] for name in space.entries if name in used and name in values}
@@ -62,9 +64,11 @@ class SearchView(SearchRecord):
     def enqueue(
         self,
         point: Mapping[str, Any],  # Values of entries; the others are at their defaults
-    ) -> None:
+    ) -> dict[str, Any]:  # The whole point, as it will be tried
         "Have a point tried next."
-        send(self.directory, "enqueue", point=completed(self.space, point))
+        whole = completed(self.space, point)
+        send(self.directory, "enqueue", point=whole)
+        return whole
 
     def extend(
         self,
@@ -151,10 +155,22 @@ def follow_on(
         time.sleep(_LOOK)
 
 # %% ../nbs/14w_view.ipynb #657fcf83
+_START = 60.0  # Seconds that a process may need until it has a journal
+
+
+def _begins(directory: Path) -> bool:
+    "Whether a process was started for a search, and has not failed."
+    log = directory / "engine.log"
+    return log.is_file() and b"Traceback" not in log.read_bytes()
+
+
 def attached(
     directory: str | Path,  # Of a search, whoever has begun it
 ) -> SearchView:  # To look at it and to steer it
-    "A view of a search that is there; a `SearchError` where there is none."
-    if not (Path(directory) / "journal.log").is_file():
+    "A view of a search that is there, or is about to be; a `SearchError` where there is none."
+    journal, end = Path(directory) / "journal.log", time.monotonic() + _START
+    while not journal.is_file() and _begins(Path(directory)) and time.monotonic() < end:
+        time.sleep(0.05)
+    if not journal.is_file():
         raise SearchError(f"There is no search in {directory}: it has no journal.log.")
     return SearchView(directory)

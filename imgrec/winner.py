@@ -173,7 +173,8 @@ def _told(found: Winner) -> str:
     if found.unknown:
         lines.append(f"  its standing is not known: {found.unknown}")
     again = f"{many(len(found.runs), 'seed')}, {many(found.epochs, 'epoch')} each"
-    lines.append(f"  trained again with the validation pictures: {again}")
+    lines.append(f"  trained again with the validation pictures: {again},")
+    lines.append("  as many steps as its best epoch had needed")
     if found.look is not None:
         other = " (ANOTHER TRIAL)" if found.look.trial != found.trial else ""
         lines.append(f"  {found.look!r}{other}")

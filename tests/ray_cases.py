@@ -14,6 +14,7 @@ from pathlib import Path
 import cloudpickle
 import psutil
 import pytest
+from faulty import odd
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import task_in
@@ -37,8 +38,8 @@ from imgrec.workers import Shared
 ray = pytest.importorskip("ray", reason="the extra imgrec[ray] is not installed")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="a cluster on loopback is for Unix")
 SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
-SOON = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 300}
-SOON |= {"health_check_timeout_ms": 1000, "health_check_failure_threshold": 3}
+SOON = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500}
+SOON |= {"health_check_timeout_ms": 5000, "health_check_failure_threshold": 3}  # busy is not lost
 
 
 @pytest.fixture(scope="module")
@@ -133,21 +134,6 @@ def by_value(function):
     return function
 
 
-def odd(what):
-    "A trial that pretends, and of which the second does something odd."
-
-    def pretend(plan, trial, link):
-        link.report(1, {"val_accuracy": 0.1 * trial.trial}, 0.1)
-        if trial.trial == 2:
-            what(trial)
-        for epoch in range(2, trial.epochs + 1):
-            link.check()
-            link.report(epoch, {"val_accuracy": 0.1 * trial.trial + 0.01 * epoch}, 0.1)
-        return Outcome(link.score, link.best_epoch, 0.1)
-
-    return pretend
-
-
 def shot(trial):
     "Somebody ends this process, once."
     if trial.starts == 1:
@@ -207,7 +193,7 @@ def test_a_running_search_does_at_once_what_it_is_told(cluster, tmp_path):
         until(lambda: epochs() > 2)
         send(search.task.directory, "pause")
         paused = until(lambda: search.engine.state.paused)
-        time.sleep(0.3)
+        time.sleep(1)
         before = epochs()
         time.sleep(0.5)
         assert epochs() == before, "nothing goes on in a pause"

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waiting import until
 
 from imgrec import trials as trials_page
 from imgrec.budget import Budget
@@ -336,15 +337,6 @@ def test_folds_of_real_trainings_are_judged_by_all_pictures(few, tmp_path):
     won = search.winner(seeds=1, test=False)
     most = round(np.median([run["best_epoch"] for run in trial.runs]) + 0.01)
     assert won.standing.best == best.trial and 1 <= won.epochs <= most
-
-
-def until(condition, seconds=120):
-    "Wait for what other processes do."
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
-    return found
 
 
 def test_a_real_search_killed_in_its_second_fold_goes_on_there(few, tmp_path):

@@ -10,6 +10,7 @@ import time
 
 import psutil
 import pytest
+from waiting import until
 
 from imgrec.core import SearchError
 from imgrec.data import load
@@ -32,15 +33,6 @@ def few():
 def a_search(few, directory, strategy="random", **options):
     how = {"budget": 4, "epochs": 4, "progress": "none"} | options
     return Search(SPACE, "small_cnn", few, strategy, directory=directory, **how)
-
-
-def until(condition, seconds=240):
-    "Wait for what other processes do."
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
-    return found
 
 
 def events(directory):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from imgrec.link import Outcome, TrialFiles
 from imgrec.seats import Boxes, Seat, Shelf, _sorted_in
+from imgrec.serving import Given
 from imgrec.state import TrialState
 from imgrec.workers import Shared
 
@@ -60,7 +61,7 @@ def heard(seat, kind):
 @pytest.mark.parametrize(("order", "event"), [("stop", "interrupted"), ("too slow", "pruned")])
 def test_a_trial_does_what_it_is_told_within_a_moment(tmp_path, order, event):
     seat = seated(tmp_path, "patient")
-    seat.put(0, (TrialState(1, {}, 0, 1), TrialFiles()), {})
+    seat.put(0, Given(TrialState(1, {}, 0, 1), TrialFiles()), {})
     heard(seat, "beat")
     told = time.monotonic()
     seat.put(1, ("order", 1, order), {})
