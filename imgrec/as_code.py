@@ -58,14 +58,14 @@ def _model_lines(build: Build, point: Mapping[str, Any]) -> tuple[list[str], str
     if isinstance(chosen, HyperBuilder):
         name = _called_as(chosen)
         hp = f"hp = keras_tuner.HyperParameters()\nhp.values = {arguments.build!r}"
-        return ["import keras_tuner"], f"{hp}\nmodel = {name}(hp)"
+        return ["import keras_tuner"], f"{hp}\nmodel = {name}(hp)  # your builder"
     options = _written(arguments.build)
     if isinstance(chosen, str):
         found = ["from imgrec.models import build_model"]
         lines = f"model = build_model({chosen!r}, splits.spec{options})"
     else:
         found, name = [], _called_as(chosen)
-        lines = f"model = {name}(splits.spec{options})"
+        lines = f"model = {name}(splits.spec{options})  # your builder"
     if arguments.frozen_layers:
         found.insert(0, "from imgrec.backbones import freeze_layers")
         lines += f"\nfreeze_layers(model, {arguments.frozen_layers})"
@@ -86,15 +86,6 @@ def _fit_line(plan: Plan, trial: TrialState) -> str:
     return f"run = fit(model, splits{text})"
 
 # %% ../nbs/14o_as_code.ipynb #59a0cdc2
-def _needs(plan: Plan, trial: TrialState) -> str:
-    "What has to be there for the program to run."
-    chosen = arguments_of(trial.point, own_names(plan.build)).model or plan.build
-    found = ["splits" if plan.splits.catalog is None else "catalog"]
-    found += [] if isinstance(chosen, str) else [_called_as(chosen)]
-    found += [] if plan.fit_options is None else ["fit_options"]
-    return f"# Has to be there, as the search had it: {', '.join(found)}."
-
-
 def _runs_line(plan: Plan, trial: TrialState) -> list[str]:
     "What the search has done more often than the program does."
     if trial.parent is not None:
@@ -115,12 +106,12 @@ def code_of(
     found, model = _model_lines(plan.build, trial.point)
     if splits.catalog is not None:
         found.append("from imgrec.data import load")
-        data = f"splits = load(catalog{_written(_load_arguments(splits.catalog, splits.settings))})"
+        told = _written(_load_arguments(splits.catalog, splits.settings))
+        data = f"splits = load(catalog{told})  # the catalog of the search"
     else:
-        data = ""
+        data = "# splits: the datasets that the search was given"
     found += ["from imgrec.core import seed_everything", "from imgrec.train import fit"]
     imports = sorted(found, key=lambda line: (line.startswith("from"), line))
     seeded = f"seed_everything({trial.seed})\n{model}"
-    remarks = [_needs(plan, trial), *_runs_line(plan, trial)]
-    lines = [*remarks, data, seeded, _fit_line(plan, trial)]
-    return "\n".join([*imports, "", *filter(None, lines)])
+    lines = [*_runs_line(plan, trial), data, seeded, _fit_line(plan, trial)]
+    return "\n".join([*imports, "", *lines])

@@ -172,7 +172,8 @@ def begun(
     "Begin a process that can be a worker."
     context: Any = multiprocessing.get_context(method)
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve_and_leave, args=(theirs, threads))
+    body = _serve_and_leave if method == "spawn" else serve  # a fork has the ends of another
+    process = context.Process(target=body, args=(theirs, threads))
     process.start()
     theirs.close()
     return Spawned(process, ours)
