@@ -115,9 +115,7 @@ def setting_changes(
     if isinstance(before, dict) and isinstance(after, dict):
         found = [setting_changes(key, before.get(key), after.get(key)) for key in before | after]
         return list(itertools.chain.from_iterable(found))
-    words = "catalog: files or labels are others, their fingerprint" if name == "catalog" else name
-    mark = " " if name == "catalog" else ": "
-    return [] if before == after else [f"{words}{mark}{before!r} became {after!r}"]
+    return [] if before == after else [f"{name}: {before!r} became {after!r}"]
 
 
 _ABOUT = (

@@ -38,8 +38,8 @@ from imgrec.workers import Shared
 ray = pytest.importorskip("ray", reason="the extra imgrec[ray] is not installed")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="a cluster on loopback is for Unix")
 SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
-SOON = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500}
-SOON |= {"health_check_timeout_ms": 5000, "health_check_failure_threshold": 3}  # busy is not lost
+SOON = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 300}
+SOON |= {"health_check_timeout_ms": 1000, "health_check_failure_threshold": 3}
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_a_running_search_does_at_once_what_it_is_told(cluster, tmp_path):
         until(lambda: epochs() > 2)
         send(search.task.directory, "pause")
         paused = until(lambda: search.engine.state.paused)
-        time.sleep(1)
+        time.sleep(0.3)
         before = epochs()
         time.sleep(0.5)
         assert epochs() == before, "nothing goes on in a pause"

@@ -342,7 +342,7 @@ def test_folds_of_real_trainings_are_judged_by_all_pictures(few, tmp_path):
 def test_a_real_search_killed_in_its_second_fold_goes_on_there(few, tmp_path):
     how = {"folds": 2, "budget": 1, "epochs": 8}
     search = a_search(few, tmp_path, executor="processes", workers=1, **how).start()
-    later = until(lambda: [e for e in events(tmp_path, "epoch_ended") if e["run"] == 2])
+    later = until(lambda: [e for e in events(tmp_path, "epoch_ended") if e["run"] == 2], 120)
     assert later[0]["epoch"] == 1
     engine = psutil.Process(search.process.pid)
     crew = engine.children()
