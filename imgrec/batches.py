@@ -9,8 +9,7 @@ __all__ = ['label_mode_of', 'encode_labels', 'Part', 'Shares', 'equal_shares', '
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -57,9 +56,6 @@ class Part:
     rows: tf.Tensor  # `int64`, where the part's pictures stand among all
     batch_size: int  # Pictures a batch
     shares: "Shares | None" = None  # For training with every class equally often
-    graphs: dict[int, Any] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )  # By recipe
 
     @property
     def size(self) -> int:
@@ -236,30 +232,22 @@ def epoch_passes(
     return _finished(numbers.flat_map(one_epoch), part.steps, spec, None)
 
 # %% ../nbs/04c_batches.ipynb #7ea2c6bc
-def _traced(part: Part, recipe: Augment) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-    "`_training_batch` as a graph, which is traced once for all seeds and steps."
-    if id(recipe) not in part.graphs:
-        number = tf.TensorSpec((), tf.int64)
-        graph = tf.function(
-            lambda seed, epoch, step: _training_batch(part, recipe, seed, epoch, step),
-            input_signature=[number] * 3,
-        )
-        part.graphs[id(recipe)] = graph, recipe  # the recipe stays, and so its number
-    return part.graphs[id(recipe)][0]
-
-
 def numbered_steps(
     part: Part,  # What to cut batches from
     spec: ImageSpec,  # Gives the class names
     recipe: Augment,  # How pictures are varied
     seed: int,  # Decides all
-    start: int,  # First step, from 0
-    stop: int,  # After the last step
-) -> tf.data.Dataset:  # `stop - start` batches
+) -> Callable[[int, int], tf.data.Dataset]:  # From a first step, from 0, to before a last one
     "Training batches by their number in an endless run, the same whenever they are asked for."
-    batch, steps = _traced(part, recipe), part.steps
-    batches = tf.data.Dataset.range(start, stop).map(
-        lambda step: batch(seed, step // steps, step % steps),
-        num_parallel_calls=tf.data.AUTOTUNE,
+    number, steps = tf.TensorSpec((), tf.int64), part.steps
+    batch = tf.function(
+        lambda step: _training_batch(part, recipe, seed, step // steps, step % steps),
+        input_signature=[number],
     )
-    return _finished(batches, stop - start, spec, None)
+
+    def between(start: int, stop: int) -> tf.data.Dataset:
+        asked = tf.data.Dataset.range(start, stop)
+        found = asked.map(lambda step: batch(step), num_parallel_calls=tf.data.AUTOTUNE)
+        return _finished(found, stop - start, spec, None)
+
+    return between

@@ -7,7 +7,7 @@ __all__ = ['Splits', 'load', 'from_datasets', 'as_splits']
 
 # %% ../nbs/05_data.ipynb #9bc6c9d8
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -80,13 +80,14 @@ class Splits:
         stop: int,  # After the last step
     ) -> tf.data.Dataset:  # `stop - start` batches
         "Training batches by their global step: the same whenever they are asked for."
-        part, recipe = self._training
-        return numbered_steps(part, self.spec, recipe, self.settings["seed"], start, stop)
+        return self._steps(start, stop)
 
     @cached_property
-    def _training(self) -> tuple[Part, Augment]:
-        "The rows to train on, and how they are varied; with them, the graphs that were traced."
-        return _training_part(self), recipe_for(self.catalog, self.settings["augment"])
+    def _steps(self) -> Callable[[int, int], tf.data.Dataset]:
+        "What makes training batches, traced once."
+        part = _training_part(self)  # an error where there is no catalog
+        recipe, seed = recipe_for(self.catalog, self.settings["augment"]), self.settings["seed"]
+        return numbered_steps(part, self.spec, recipe, seed)
 
     def with_options(
         self,

@@ -155,7 +155,7 @@ def _built(builder: HyperBuilder, options: Mapping[str, Any]) -> Any:
     hp.values = dict(options)
     return (builder.build.build if _is_hypermodel(builder.build) else builder.build)(hp)
 
-
+# %% ../nbs/13b_hyperparameters.ipynb #638acf75
 def _check_builder(build: Any) -> None:
     "Raise an `OptionError` for what makes no models."
     made = isinstance(build, import_module("keras").Model)
@@ -166,7 +166,7 @@ def _check_builder(build: Any) -> None:
             f"build(hp), or a HyperModel; received {kind}."
         )
 
-
+# %% ../nbs/13b_hyperparameters.ipynb #99f1de7f
 def as_builder(
     build: Any,  # A builder in either style, or a name of `MODELS`
     space: Space | None = None,  # Other ranges for what it asks for, and further entries

@@ -64,7 +64,7 @@ class Job:
     crew: Callable[["Job", Shared], AbstractContextManager[Crew]] = crew_here  # Who they are
     ahead: Sequence[Spawned] = ()  # Processes that can be workers
 
-
+# %% ../nbs/14k_launch.ipynb #5e7a268b
 def portable(
     data: Any,  # As a search was given it
 ) -> Any:  # The same; an error if it cannot be sent

@@ -47,7 +47,7 @@ def _take_share(threads: int | None) -> None:
         for device in config.list_physical_devices("GPU"):
             config.experimental.set_memory_growth(device, True)
 
-
+# %% ../nbs/13v_serving.ipynb #a84977ca
 class _Line(Protocol):
     "What a worker hears and speaks through: a pipe, or what stands for one."
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from oddities import WHOLE_PNG, write_folder, write_oddities
 from PIL import Image
 
+from imgrec import batches
 from imgrec.augment import Augment
 from imgrec.batches import Part, numbered_steps
 from imgrec.catalog import Catalog
@@ -254,12 +255,28 @@ def test_an_epoch_by_number_holds_every_picture_once(count, batch):
         tf.range(count, dtype=tf.int64),
         batch,
     )
-    steps = numbered_steps(part, ImageSpec(1, 1, 1), Augment(), 0, 0, 3 * part.steps)
+    steps = numbered_steps(part, ImageSpec(1, 1, 1), Augment(), 0)(0, 3 * part.steps)
     labels = [number for _, y in steps for number in y.numpy()]
     epochs = [labels[start : start + count] for start in range(0, 3 * count, count)]
     assert len(labels) == 3 * count and all(sorted(each) == list(range(count)) for each in epochs)
     if count > 6:
         assert len({tuple(order) for order in [*epochs, range(count)]}) == 4
+
+
+def test_what_makes_a_batch_is_traced_once_for_all_trainings(monkeypatch):
+    traced, make = [], batches._training_batch
+    monkeypatch.setattr(batches, "_training_batch", lambda *a: traced.append(1) or make(*a))
+    catalog = Catalog.from_arrays(np.zeros((40, 8, 8, 3), np.uint8), [0, 1] * 20)
+    splits = load(catalog.split(valid=0.2, test=0), batch_size=8, augment="medium")
+    traced.clear()  # `load` has made one pass for `splits.train`
+    whole = [x.numpy() for x, _ in splits.training_steps(0, 8)]
+    later = [x.numpy() for x, _ in splits.training_steps(3, 8)]
+    assert len(traced) == 1
+    assert all((x == y).all() for x, y in zip(whole[3:], later, strict=True))
+    other = splits.with_options(seed=1).training_steps(0, 8)
+    assert len(traced) > 1 and not all(
+        (x == y.numpy()).all() for x, (y, _) in zip(whole, other, strict=True)
+    )
 
 
 def test_a_set_that_must_not_be_mirrored_never_is():
@@ -495,7 +512,7 @@ def test_a_last_batch_that_is_smaller_shows_its_own_pictures_and_no_others():
     pictures = np.broadcast_to(colours[:, None, None, None], (9, 8, 8, 1))
     rows = tf.range(9, dtype=tf.int64)
     part = Part(tf.constant(pictures), tf.constant(colours), rows, 4)
-    batches = list(numbered_steps(part, ImageSpec(8, 8, 1), Augment(True, zoom=0.2), 0, 0, 3))
+    batches = list(numbered_steps(part, ImageSpec(8, 8, 1), Augment(True, zoom=0.2), 0)(0, 3))
     assert [len(x) for x, _ in batches] == [len(y) for _, y in batches] == [4, 4, 1]
     assert sorted(int(colour) for _, y in batches for colour in y) == colours.tolist()
     for x, y in batches:

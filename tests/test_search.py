@@ -19,6 +19,7 @@ from imgrec.plan import model_of, splits_of
 from imgrec.search import Search
 from imgrec.space import Choice, Fixed, Float, Int, Space
 from imgrec.state import replay
+from imgrec.view import attached
 
 SPACE = Space(width=Choice(2, 4), learning_rate=Float(1e-3, 1e-1, log=True), depth=Int(1, 2))
 STRATEGIES = ("random", "grid", "bayesian", "hyperband", "bayesian_halving")
@@ -131,6 +132,70 @@ def test_stop_from_another_thread_leaves_a_trial_that_is_run_again(few, tmp_path
     after = a_search(few, tmp_path, budget=3).run()
     assert after.results()["status"].isin(["finished", "failed"]).all()
     assert after.snapshot().trials[1].starts == 2
+
+
+def test_a_view_waits_for_a_search_that_begins_but_not_for_one_that_has_failed(tmp_path):
+    log, journal = tmp_path / "engine.log", tmp_path / "journal.log"
+    with pytest.raises(SearchError, match="no journal"):
+        attached(tmp_path)
+    log.write_text("loading")
+    later = threading.Timer(0.3, journal.touch)
+    later.start()
+    assert attached(tmp_path).snapshot().status == "empty"
+    journal.unlink()
+    log.write_text("Traceback (most recent call last): ...")
+    with pytest.raises(SearchError, match="no journal"):
+        attached(tmp_path)
+
+
+def test_a_failure_is_one_line_without_colours(few, tmp_path):
+    def colourful(plan, trial, link):
+        raise ValueError("\x1b[1mtoo\n  wide\x1b[0m")
+
+    search = a_search(few, tmp_path, budget=4)
+    search.runner = colourful
+    (first, *_) = search.run().snapshot().trials.values()
+    assert first.reason == "ValueError: too wide"
+    assert "u001b" not in (tmp_path / "journal.log").read_text()  # as JSON writes it
+
+
+def test_a_hint_comes_once_after_three_failures_and_no_score(few, tmp_path, capsys):
+    def broken(plan, trial, link):
+        raise ValueError("no")
+
+    search = a_search(few, tmp_path, budget=5, progress="auto")
+    search.runner = broken
+    search.run()
+    assert capsys.readouterr().out.count("stop() ends the search") == 1
+
+
+def test_a_point_by_hand_comes_back_with_its_defaults(few, tmp_path):
+    search = a_search(few, tmp_path, budget=1).run()
+    whole = attached(tmp_path).enqueue({"depth": 2})
+    assert whole == search.space.defaults() | {"depth": 2}
+    with pytest.raises(SearchError, match="A point is"):
+        attached(tmp_path).enqueue(["depth", 2])
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "1"])
+def test_an_odd_seed_is_named(few, tmp_path, seed):
+    with pytest.raises(ImgrecError, match="seed must be a whole number"):
+        a_search(few, tmp_path, seed=seed)
+
+
+def test_what_makes_no_models_is_named(few):
+    model = model_of("small_cnn", few.spec, {"width": 4, "depth": 1}, 0)
+    for build, words in ((3, "received 3"), (model, "made already")):
+        with pytest.raises(ImgrecError, match=words):
+            Search(SPACE, build, few)
+
+
+def test_what_cannot_go_to_another_process_is_named_before_any_is_started(few, tmp_path):
+    lock = threading.Lock()
+    options = {"executor": "processes", "fit_options": lambda: {"callbacks": [lock]}}
+    with pytest.raises(SearchError, match="fit_options cannot be sent"):
+        a_search(few, tmp_path / "s", **options).start()
+    assert not (tmp_path / "s" / "engine.log").exists()
 
 
 def test_two_writers_are_refused(few, tmp_path):

@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from drawn import cut_off, own_axes, texts_of
 
@@ -218,6 +219,21 @@ def test_the_smallest_of_the_ties_is_suggested_with_its_price(tmp_path):
         standing(state, tmp_path, prefer="smallest")
     state.trials[3] = Counted(state.trials[3], None)
     assert simplest_of(standing(state, tmp_path).table)[1] == "seconds_an_epoch"
+
+
+def test_a_tie_that_a_test_of_its_own_calls_worse_is_not_suggested():
+    table = pd.DataFrame(
+        {
+            "trial": [1, 2, 3],
+            "behind": [0.0, 0.02, 0.01],
+            "p_alone": [1.0, 0.01, 0.4],
+            "tie": [True, True, True],
+            "parameters": [900.0, 100.0, 500.0],
+            "seconds_an_epoch": [3.0, 1.0, 2.0],
+        }
+    )
+    assert simplest_of(table) == (3, "parameters")
+    assert simplest_of(table.assign(p_alone=1.0)) == (2, "parameters")
 
 
 # ---- is it right?
