@@ -79,7 +79,7 @@ def test_files_travel_only_where_the_directory_is_not_seen(tmp_path, seen):
     assert seat.place() == ("", not seen)
     for number in (1, 2):
         files = TrialFiles(running=tmp_path / "running" / str(number))
-        seat.put(number - 1, (TrialState(number, {}, 0, 1), files), {})
+        seat.put(number - 1, Given(TrialState(number, {}, 0, 1), files), {})
         _, parcels = heard(seat, "ended")
         assert parcels == ({} if seen else {f"running/{number}/state": str(number).encode()})
         assert files.running.exists() == seen
