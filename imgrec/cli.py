@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options as ask
+from .budget import Budget
 from .core import CatalogError, OptionError
+from .handover import begin, echo_csv, hand_over, hand_over_best, load_folder, next_steps
 from .terminal import PoliteGroup, printable, waiting
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imgrec.data import Splits
     from imgrec.search import Search
 
 # %% ../nbs/25_cli.ipynb #2b20294b
@@ -52,17 +53,6 @@ def main(
 ) -> None:
     "Options that come before the command."
 
-# %% ../nbs/25_cli.ipynb #90d19d7c
-def _next(*commands: str) -> None:
-    "Say what can be done now."
-    for at, command in enumerate(commands):
-        typer.echo(f"{'     ' if at else 'Next:'} imgrec {printable(command)}")
-
-
-def _echo_csv(table: "pd.DataFrame") -> None:
-    "Print a table as CSV; names of files come out byte for byte as they are."
-    typer.echo(table.to_csv(index=False).encode("utf-8", "surrogateescape"), nl=False)
-
 # %% ../nbs/25_cli.ipynb #3981ebad
 @app.command()
 def scan(
@@ -75,53 +65,11 @@ def scan(
 
     catalog = catalog_named(folder, allow_empty=True).scan()
     if csv:
-        return _echo_csv(catalog.table.drop(columns="signature"))  # bytes that only we understand
+        return echo_csv(catalog.table.drop(columns="signature"))  # bytes that only we understand
     typer.echo(scan_text(folder, catalog))
     if problem := too_few(catalog):
         typer.echo(f"Before training: {printable(problem)}")
-    _next(f"train {shlex.quote(folder)}")
-
-# %% ../nbs/25_cli.ipynb #8aa6bbfb
-def _begin(output: Path) -> None:
-    "Say what the pause is for, and refuse a place for the classifier before any work is done."
-    waiting("loading TensorFlow")
-    from imgrec.contract import check_target
-
-    check_target(output)
-
-
-def _pictures(
-    folder: str, parts: tuple[bool, float, float, int], size: int | None, how: dict[str, Any]
-) -> tuple["Splits", dict[str, Any]]:
-    "Divide a folder, say what there is, and load it; with notes for the classifier."
-    from imgrec.data import load
-    from imgrec.folders import divide
-
-    divided = divide(folder, *parts)
-    typer.echo(repr(divided.catalog))
-    if divided.set_aside:
-        typer.echo(f"Set aside: {divided.set_aside}, see imgrec scan {shlex.quote(folder)}")
-    return load(divided.catalog, size, seed=parts[-1], **how), divided.notes
-
-# %% ../nbs/25_cli.ipynb #e1bc19a5
-def _finish(
-    trained: Any, model: Any, splits: "Splits", output: Path, notes: dict[str, Any]
-) -> None:
-    "Measure on the validation part, save, and say what is next."
-    from imgrec.evaluate import predict_table
-    from imgrec.export import save
-    from imgrec.printouts import accuracy_text
-
-    if splits.valid is not None:
-        found = predict_table(model, splits.valid, label_mode=splits.spec.label_mode)
-        typer.echo(f"Validation: {accuracy_text(found)}")
-    save(trained, output, spec=splits.spec, resize=splits.settings["resize"], notes=notes)
-    size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
-    typer.echo(f"Saved in {printable(output)} ({size / 1e6:.1f} MB)")
-    place, source = shlex.quote(str(output)), shlex.quote(notes["source"])
-    held_out = splits.valid is not None or splits.test is not None
-    measure = [f"evaluate {place} {source}"] if held_out else []
-    _next(*measure, f"predict {place} photo.jpg")
+    next_steps(f"train {shlex.quote(folder)}")
 
 # %% ../nbs/25_cli.ipynb #ab1086f4
 @app.command()
@@ -149,36 +97,32 @@ def train(
     "Train a model on pictures and save it as a classifier."
     from imgrec.networks import Wanted, check_wanted, option_values, own_size, train_network
 
-    _begin(output)
+    begin(output)
     options = option_values(option or [], model)
     wanted = Wanted(model, options, weights, epochs, learning_rate, early_stopping)
     check_wanted(wanted)
     data = {"batch_size": batch_size, "augment": augment, "resize": resize}
     size, parts = image_size or own_size(model), (mirror, valid, test, seed)
-    splits, notes = _pictures(folder, parts, size, data)
+    splits, notes = load_folder(folder, parts, size, data)
     how: dict[str, Any] = {"directory": directory, "if_exists": if_exists, "progress": progress}
     run = train_network(wanted, splits, {"seed": seed, **how})
     if not run.finished and directory is not None:
         raise typer.Exit(130)
-    _finish(run, run.model, splits, output, notes)
+    hand_over(run, run.model, splits, output, notes)
 
-# %% ../nbs/25_cli.ipynb #bbd8c27b
-def _finish_search(search: "Search", output: Path, notes: dict[str, Any], detach: bool) -> None:
-    "Run a search and make a classifier of its best trial, or leave it to itself."
-    from imgrec.plan import splits_of
-    from imgrec.steering import left_alone, told_anew
+# %% ../nbs/25_cli.ipynb #b5a2956a
+def _planned(
+    pictures: tuple[Any, ...], model: str, space: Path | None, aim: tuple[Any, ...], how: Any
+) -> tuple["Search", dict[str, Any]]:
+    "A search of what a model has, over pictures of a folder; with notes for the classifier."
+    from imgrec.networks import own_size
+    from imgrec.search import Search
+    from imgrec.steering import space_for
 
-    if detach:
-        return typer.echo(left_alone(told_anew(search)))
-    state = told_anew(search).run().snapshot()
-    if state.reason == "stopped":
-        typer.echo("The same command goes on with it.")
-        if state.best is None:
-            raise typer.Exit(130)
-    best = search.best()
-    typer.echo(repr(best))
-    model, splits = search.best_model(), splits_of(search.plan, best.point)
-    _finish(model, model, splits, output, notes | {"point": best.point})
+    folder, parts, size, data = pictures
+    points = space_for(model, space)
+    splits, notes = load_folder(folder, parts, size or own_size(model), data)
+    return Search(points, model, splits, *aim, **how), notes
 
 # %% ../nbs/25_cli.ipynb #1c6f3c9c
 @app.command()
@@ -188,14 +132,17 @@ def tune(
     minutes: ask.Minutes = None,  # In all
     ram_gb: ask.RamGb = None,  # Of all workers
     disk_gb: ask.DiskGb = None,  # Of its directory
-    workers: ask.Workers = None,  # Processes
+    workers: ask.Workers = None,  # Who train at once
+    executor: ask.Executor = "processes",  # Where they are
     strategy: ask.Strategy = "random",  # How points are chosen
     objective: ask.Aims = ask.USUAL,  # Names, the main one first
     pruning: ask.Rule = None,  # A rule
     model: ask.Model = "small_cnn",  # A name of `MODELS`; with a space, of `BACKBONES`
     space: ask.SpaceFile = None,  # As `Space.to_json` writes it
     image_size: ask.ImageSize = None,  # Pixels
-    epochs: ask.Epochs = 5,  # For each trial
+    epochs: ask.Epochs = 5,  # For each training
+    executions: ask.Executions = 1,  # Of each point, with other seeds
+    folds: ask.Folds = None,  # Of each point, each validated by another fold
     batch_size: ask.BatchSize = 32,  # Pictures
     augment: ask.Recipe = "light",  # A recipe
     resize: ask.Resize = "stretch",  # A rule
@@ -209,19 +156,15 @@ def tune(
     detach: ask.Detach = False,  # Whether to leave it to itself
 ) -> None:
     "Try settings of a model, save the best as a classifier."
-    from imgrec.budget import Budget
-    from imgrec.networks import own_size
-    from imgrec.search import Search
-    from imgrec.steering import space_for
-
     budget = Budget(minutes, trials or (None if minutes else 8), ram_gb, disk_gb)
-    _begin(output)
-    points, size = space_for(model, space), image_size or own_size(model)
     data = {"batch_size": batch_size, "augment": augment, "resize": resize}
-    splits, notes = _pictures(folder, (mirror, valid, test, seed), size, data)
+    again = {"executions_per_trial": executions, "folds": folds, "executor": executor}
     how: dict[str, Any] = {"budget": budget, "epochs": epochs, "pruning": pruning, "seed": seed}
-    how |= {"directory": directory, "if_exists": if_exists, "workers": workers}
-    _finish_search(Search(points, model, splits, strategy, objective, **how), output, notes, detach)
+    how |= {"directory": directory, "if_exists": if_exists, "workers": workers, **again}
+    begin(output)
+    pictures = folder, (mirror, valid, test, seed), image_size, data
+    search, notes = _planned(pictures, model, space, (strategy, objective), how)
+    hand_over_best(search, output, notes, detach)
 
 # %% ../nbs/25_cli.ipynb #4e58f0ad
 @app.command()
@@ -286,7 +229,7 @@ def evaluate(
 
     predictions, words = _predictions(classifier, folder, everything)
     if csv:
-        return _echo_csv(metrics(predictions))
+        return echo_csv(metrics(predictions))
     typer.echo(f"{printable(classifier)} on {printable(folder)}: {words}")
     typer.echo(evaluation_text(predictions))
 
@@ -310,7 +253,7 @@ def predict(
 
     table = load_classifier(classifier).predict_files(asked.inputs, asked.names)
     if csv:
-        _echo_csv(table)
+        echo_csv(table)
     else:
         typer.echo(predictions_json(table) if as_json else predictions_text(table))
     if table.loc[table["file"].isin(pictures), "reason"].any():

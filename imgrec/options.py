@@ -6,8 +6,8 @@
 __all__ = ['Folder', 'Saved', 'Words', 'Model', 'ImageSize', 'Epochs', 'Passes', 'Weights', 'BatchSize', 'Recipe', 'Resize',
            'Mirror', 'Share', 'Seed', 'Output', 'Options', 'Rate', 'Patience', 'Progress', 'RunFolder', 'Trials',
            'Strategy', 'Aims', 'USUAL', 'SpaceFile', 'Directory', 'IfExists', 'Everything', 'Csv', 'Json', 'Remove',
-           'Verify', 'Minutes', 'Workers', 'RamGb', 'DiskGb', 'Rule', 'Detach', 'Searched', 'Follow', 'Pause', 'GoOn',
-           'Stop', 'Skip', 'Points', 'InAll', 'NewSpace', 'Report', 'option']
+           'Verify', 'Minutes', 'Workers', 'Executor', 'Executions', 'Folds', 'RamGb', 'DiskGb', 'Rule', 'Detach',
+           'Searched', 'Follow', 'Pause', 'GoOn', 'Stop', 'Skip', 'Points', 'InAll', 'NewSpace', 'Report', 'option']
 
 # %% ../nbs/24c_options.ipynb #4c58ef64
 from pathlib import Path
@@ -91,7 +91,13 @@ _DETACH = typer.Option("--detach", help="Start it, and leave it to itself.")
 _SEARCH = typer.Argument(metavar="DIRECTORY", help="Where tune keeps the search.")
 _TRY = typer.Option("--try", metavar="POINT", help="Try it next, repeatable: 'width=16 depth=2'.")
 Minutes = Annotated[float | None, option("How long it may run in all.", "N", 0)]
+_FOLDS = "Train each N times, and validate every picture once."
 Workers = Annotated[int | None, option("Processes; default: as the machine allows.", "N", 1)]
+Executor = Annotated[str, option("processes of this machine, ray for a cluster's.", "NAME")]
+Executions = Annotated[
+    int, option("Train each N times, with other seeds; the mean counts.", "N", 1)
+]
+Folds = Annotated[int | None, option(_FOLDS, "N", 2)]
 RamGb = Annotated[float | None, option("Memory of all workers together, in GB.", "GB", 0)]
 DiskGb = Annotated[float | None, option("What the search may keep on the disk, in GB.", "GB", 0)]
 Rule = Annotated[str | None, option(_PRUNING, "NAME")]

@@ -21,6 +21,7 @@ from project import MEASURED
 from typer.testing import CliRunner, Result
 
 from imgrec.cache import fill_table
+from imgrec.catalog import Catalog
 from imgrec.cli import app
 from imgrec.core import ImageSpec, MissingFileError, SearchError
 from imgrec.data import load
@@ -29,6 +30,7 @@ from imgrec.export import load_classifier
 from imgrec.folders import catalog_named, divide, kept_aside
 from imgrec.networks import Wanted, train_network
 from imgrec.plan import Plan, check_plan, model_of
+from imgrec.search import Search
 from imgrec.space import Choice, Space
 from imgrec.terminal import text_table
 
@@ -74,6 +76,7 @@ LIGHT = """
 import sys, time
 started = time.perf_counter()
 from typer.testing import CliRunner
+from imgrec.catalog import Catalog
 from imgrec.cli import app
 result = CliRunner().invoke(app, ["--help"])
 assert result.exit_code == 0, result.output
@@ -359,6 +362,24 @@ def test_tune_saves_the_best_and_can_be_continued(folder, tmp_path):
     assert point["learning_rate"] == 0.002 and point["dense"] in (2, 4, 8)
     result = run(*words, "--trials", 2, "--seed", 1, status=1)
     assert "differs" in result.stderr
+
+
+def test_tune_trains_each_point_several_times(folder, tmp_path):
+    space = tmp_path / "space.json"
+    space.write_text(Space(dense=Choice(2, 4), learning_rate=0.002).to_json())
+    words = ["tune", folder, "--epochs", 1, "--image-size", 12, "--model", "two_conv"]
+    words += ["--space", space, "--trials", 1, "--output", tmp_path / "c", "--executor", "inline"]
+    text = run(*words, "--folds", 2, "--directory", tmp_path / "folds").stdout
+    assert "mean of 2 runs" in text and "Validation: accuracy" in text
+    state = Search.attach(tmp_path / "folds").snapshot()
+    assert [each["run"] for each in state.trials[1].runs] == [1, 2]
+    half = len(Catalog.from_folder(folder).split(test=0.15).table.query("split != 'test'")) / 2
+    validated = int(re.search(r"Validation: .*n=(\d+)", text)[1])
+    assert abs(validated - half) <= 2, "by the fold that its weights have not seen"
+    again = [*words, "--directory", tmp_path / "seeds", "--executions", 2]
+    assert "mean of 2 runs" in run(*again).stdout
+    assert "cannot go together" in run(*again, "--folds", 2, status=1).stderr
+    assert "Unknown executor 'rey'" in run(*words, "--executor", "rey", status=1).stderr
 
 
 def test_a_misspelled_condition_in_a_file_is_refused(tmp_path):
