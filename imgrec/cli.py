@@ -116,9 +116,12 @@ def _planned(
 ) -> tuple["Search", dict[str, Any]]:
     "A search of what a model has, over pictures of a folder; with notes for the classifier."
     from imgrec.networks import own_size
-    from imgrec.search import Search
+    from imgrec.pruning import as_pruning
+    from imgrec.search import Search, check_words
     from imgrec.steering import space_for
 
+    check_words(aim[0], how["executor"], how["if_exists"])
+    as_pruning(how["pruning"])  # before the pictures, which may take minutes
     folder, parts, size, data = pictures
     points = space_for(model, space)
     splits, notes = load_folder(folder, parts, size or own_size(model), data)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from .axes import COLOURS, inches, new_axes, plain_text, wrapped
 from .core import DataError
@@ -173,7 +173,8 @@ def plot_learning_curves(
 # %% ../nbs/17a_course_plots.ipynb #a054b020
 def _columns(table: pd.DataFrame) -> dict[tuple[int, int], float]:
     "Where each rung of each bracket stands: a step to the right, and a gap between brackets."
-    rungs = sorted(set(zip(table["bracket"], table["rung"], strict=True)))
+    known = set(zip(table["bracket"], table["rung"], strict=True))
+    rungs = sorted(known, key=lambda rung: (-rung[0], rung[1]))  # as they are begun
     return {rung: at + 0.6 * (rung[0] - rungs[0][0]) for at, rung in enumerate(rungs)}
 
 
@@ -238,6 +239,23 @@ def _name_front(ax: Axes, front: pd.DataFrame, x: str, y: str) -> None:
             ax.annotate(str(trial), tuple(point), (4, 5), **style)
 
 # %% ../nbs/17a_course_plots.ipynb #308407c8
+def _short(value: float, _: Any = None) -> str:
+    "A number at an axis, such as 20 k."
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g} {letter}"
+    return f"{value:g}"
+
+
+def _factors_along(ax: Axes, which: str) -> None:
+    "Make an axis one of factors, with numbers that can be read at once."
+    ax.set(**{f"{which}scale": "log"})
+    axis = getattr(ax, f"{which}axis")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(_short))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def plot_front(
     table: pd.DataFrame,  # What `pareto` gave
     ax: Axes | None = None,  # Where to draw; a new figure if None
@@ -245,7 +263,7 @@ def plot_front(
     y: str | None = None,  # Another one; None: the first that x is not
 ) -> Axes:  # The axes
     "Two objectives of all finished trials, and those that no other one beats."
-    if "within_noise" in table:
+    if "within_noise_of" in table:
         raise DataError("front() is the front alone. Draw pareto(search.snapshot()), all trials.")
     require_columns(table, "trial", "front")
     names = [str(name) for name in table if name not in ("trial", "front")]
@@ -268,7 +286,7 @@ def plot_front(
         values = table[name].to_numpy(float)
         far = 2 if name in COSTS else 30
         if len(values) and values.min() > 0 and values.max() >= far * values.min():
-            ax.set(**{f"{which}scale": "log"})
+            _factors_along(ax, which)
     ax.set_xlabel(plain_text(x, 40), fontsize=9)
     ax.set_ylabel(plain_text(y, letters_up(ax)), fontsize=9)
     ax.tick_params(labelsize=9)

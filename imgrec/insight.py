@@ -7,7 +7,7 @@ __all__ = ['parallel_table', 'slices', 'pairs', 'timeline', 'learning_curves', '
 
 # %% ../nbs/17_insight.ipynb #cd4ea904
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -150,6 +150,13 @@ def _line(state: SearchState, trial: TrialState) -> list[TrialState]:
     return found
 
 
+def _bracket(trial: TrialState, first: Sequence[int]) -> int:
+    "The bracket a line began in, as the oracle counts; of one by hand, after how long it began."
+    if trial.bracket is not None:
+        return trial.bracket
+    return len(first) - 1 - first.index(trial.epochs)
+
+
 def brackets(
     state: SearchState,  # What `search.snapshot()` gave
 ) -> pd.DataFrame:  # trial, bracket, rung, parent (0: none), epochs, status, score, promoted
@@ -160,7 +167,7 @@ def brackets(
     rows = [
         {
             "trial": number,
-            "bracket": first.index(trials[-1].epochs) + 1,
+            "bracket": _bracket(trials[-1], first),
             "rung": len(trials) - 1,
             "parent": trials[0].parent or 0,
             "epochs": trials[0].epochs,

@@ -73,7 +73,7 @@ def _alike(one: TrialState, other: TrialState) -> bool:
 
 def front_of(
     state: SearchState,  # What `search.snapshot()` gave
-) -> "pd.DataFrame":  # trial, status, standard_error, objectives, within_noise, and the point
+) -> "pd.DataFrame":  # trial, status, standard_error, objectives, within_noise_of, and the point
     "The trials that no other one beats, the best by the main objective first."
     import pandas as pd
 
@@ -91,8 +91,8 @@ def front_of(
     rows: list[dict[str, Any]] = [
         {"trial": trial.trial, "status": trial.status, main: trial.score}
         | {"standard_error": trial.error, **further_scores(trial, others)}
-        | {"within_noise": ", ".join(beside[trial.trial]), **trial.point}
+        | {"within_noise_of": ", ".join(beside[trial.trial]), **trial.point}
         for trial in trials
     ]
-    names = ["trial", "status", main, "standard_error", *others, "within_noise", *state.space]
+    names = ["trial", "status", main, "standard_error", *others, "within_noise_of", *state.space]
     return pd.DataFrame(rows, columns=list(dict.fromkeys(names)))

@@ -379,7 +379,15 @@ def test_tune_trains_each_point_several_times(folder, tmp_path):
     again = [*words, "--directory", tmp_path / "seeds", "--executions", 2]
     assert "mean of 2 runs" in run(*again).stdout
     assert "cannot go together" in run(*again, "--folds", 2, status=1).stderr
-    assert "Unknown executor 'rey'" in run(*words, "--executor", "rey", status=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("strategy", "lucky"), ("executor", "rey"), ("pruning", "halfing"), ("if-exists", "neu")],
+)
+def test_words_of_tune_are_looked_at_before_the_pictures(folder, name, word):
+    result = run("tune", folder, f"--{name}", word, status=1)
+    assert word in result.stderr and "Catalog" not in result.stdout
 
 
 def test_a_misspelled_condition_in_a_file_is_refused(tmp_path):

@@ -197,7 +197,7 @@ def test_neighbours_within_noise_are_named():
     for number, (score, size) in enumerate([(0.9, 9.0), (0.85, 8.0), (0.6, 7.0)], start=1):
         at = ({**curve[0], "parameters": size},)
         state.trials[number] = TrialState(number, {}, 0, 1, score=score, curve=at, **told)
-    assert front_of(state)["within_noise"].tolist() == ["2", "1", ""]
+    assert front_of(state)["within_noise_of"].tolist() == ["2", "1", ""]
 
 
 def test_why_says_the_weights_of_an_ask(tmp_path):
