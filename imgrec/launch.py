@@ -182,9 +182,10 @@ _BEGINS = """
 import sys
 sys.path[:] = {paths!r}
 job = sys.stdin.buffer.read()
-from imgrec.serving import leave
+from imgrec.serving import leave, load_keras
 from imgrec.workers import begun
 ahead = [begun({threads}) for _ in range({workers})]
+load_keras()
 from imgrec.launch import main
 main(job, ahead)
 leave()

@@ -99,7 +99,8 @@ def _send(child: _Child, order: Any) -> None:
 def _start(packed: bytes) -> _Child:
     "A new process that finds the modules which this one finds, and has the plan."
     paths = [path or str(Path.cwd()) for path in sys.path]
-    code = f"import sys; sys.path[:] = {paths!r}; from imgrec.probes import serve; serve()"
+    first = f"import sys; sys.path[:] = {paths!r}; from imgrec.serving import load_keras"
+    code = f"{first}; load_keras(); from imgrec.probes import serve; serve()"
     errors = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", code],

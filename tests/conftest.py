@@ -41,11 +41,21 @@ def files_below(folder: Path) -> set[Path]:
     return {p for p in folder.rglob("*") if p.suffix != ".ipynb" and not ours & set(p.parts)}
 
 
+@pytest.hookimpl(tryfirst=True)  # before the one that reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     "With several processes: a file is for one of them, so that what it shares is made once."
     for item in items:
         if item.path.stem != "test_notebooks":
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    "Several processes have taken note of it: pytest 9.2 and pytest-xdist 3.8 did not, in silence."
+    if hasattr(session.config, "workerinput"):
+        groups = [item for item in session.items if item.path.stem != "test_notebooks"]
+        lost = [item.nodeid for item in groups if not item.nodeid.endswith(f"@{item.path.stem}")]
+        if lost:
+            raise pytest.UsageError(f"{len(lost)} tests have lost their group, such as {lost[0]}")
 
 
 @pytest.fixture(autouse=True)
