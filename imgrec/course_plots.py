@@ -255,7 +255,7 @@ def _factors_along(ax: Axes, which: str) -> None:
     axis.set_major_formatter(FuncFormatter(_short))
     axis.set_minor_formatter(NullFormatter())
 
-
+# %% ../nbs/17a_course_plots.ipynb #a598b99f
 def plot_front(
     table: pd.DataFrame,  # What `pareto` gave
     ax: Axes | None = None,  # Where to draw; a new figure if None

@@ -156,7 +156,7 @@ def _bracket(trial: TrialState, first: Sequence[int]) -> int:
         return trial.bracket
     return len(first) - 1 - first.index(trial.epochs)
 
-
+# %% ../nbs/17_insight.ipynb #4cba179f
 def brackets(
     state: SearchState,  # What `search.snapshot()` gave
 ) -> pd.DataFrame:  # trial, bracket, rung, parent (0: none), epochs, status, score, promoted
