@@ -76,7 +76,6 @@ LIGHT = """
 import sys, time
 started = time.perf_counter()
 from typer.testing import CliRunner
-from imgrec.catalog import Catalog
 from imgrec.cli import app
 result = CliRunner().invoke(app, ["--help"])
 assert result.exit_code == 0, result.output
