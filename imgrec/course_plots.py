@@ -175,7 +175,7 @@ def _columns(table: pd.DataFrame) -> dict[tuple[int, int], float]:
     "Where each rung of each bracket stands: a step to the right, and a gap between brackets."
     known = set(zip(table["bracket"], table["rung"], strict=True))
     rungs = sorted(known, key=lambda rung: (-rung[0], rung[1]))  # as they are begun
-    return {rung: at + 0.6 * (rung[0] - rungs[0][0]) for at, rung in enumerate(rungs)}
+    return {rung: at + 0.6 * (rungs[0][0] - rung[0]) for at, rung in enumerate(rungs)}
 
 
 def _name_brackets(ax: Axes, table: pd.DataFrame, at: dict[tuple[int, int], float]) -> None:

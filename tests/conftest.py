@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     "Several processes have taken note of it: pytest 9.2 and pytest-xdist 3.8 did not, in silence."
-    if hasattr(session.config, "workerinput"):
+    if getattr(session.config.option, "loadgroup", False):  # as pytest-xdist tells its processes
         groups = [item for item in session.items if item.path.stem != "test_notebooks"]
         lost = [item.nodeid for item in groups if not item.nodeid.endswith(f"@{item.path.stem}")]
         if lost:
