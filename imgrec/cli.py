@@ -112,20 +112,20 @@ def train(
 
 # %% ../nbs/25_cli.ipynb #b5a2956a
 def _planned(
-    pictures: tuple[Any, ...], model: str, space: Path | None, aim: tuple[Any, ...], how: Any
+    pictures: tuple[Any, ...], model: str, space: Path | None, how: dict[str, Any]
 ) -> tuple["Search", dict[str, Any]]:
-    "A search of what a model has, over pictures of a folder; with notes for the classifier."
+    "A search over pictures of a folder, with notes for the classifier; `how` is for `Search`."
     from imgrec.networks import own_size
     from imgrec.pruning import as_pruning
     from imgrec.search import Search, check_words
     from imgrec.steering import space_for
 
-    check_words(aim[0], how["executor"], how["if_exists"])
-    as_pruning(how["pruning"])  # before the pictures, which may take minutes
+    check_words(how["strategy"], how["executor"], how["if_exists"])
+    how["pruning"] = as_pruning(how["pruning"])  # before the pictures, which may take minutes
     folder, parts, size, data = pictures
     points = space_for(model, space)
     splits, notes = load_folder(folder, parts, size or own_size(model), data)
-    return Search(points, model, splits, *aim, **how), notes
+    return Search(points, model, splits, **how), notes
 
 # %% ../nbs/25_cli.ipynb #1c6f3c9c
 @app.command()
@@ -161,12 +161,13 @@ def tune(
     "Try settings of a model, save the best as a classifier."
     budget = Budget(minutes, trials or (None if minutes else 8), ram_gb, disk_gb)
     data = {"batch_size": batch_size, "augment": augment, "resize": resize}
-    again = {"executions_per_trial": executions, "folds": folds, "executor": executor}
-    how: dict[str, Any] = {"budget": budget, "epochs": epochs, "pruning": pruning, "seed": seed}
-    how |= {"directory": directory, "if_exists": if_exists, "workers": workers, **again}
+    how: dict[str, Any] = {"strategy": strategy, "objective": objective, "executor": executor}
+    how |= {"executions_per_trial": executions, "folds": folds, "workers": workers}
+    how |= {"budget": budget, "epochs": epochs, "pruning": pruning, "seed": seed}
+    how |= {"directory": directory, "if_exists": if_exists}
     begin(output)
     pictures = folder, (mirror, valid, test, seed), image_size, data
-    search, notes = _planned(pictures, model, space, (strategy, objective), how)
+    search, notes = _planned(pictures, model, space, how)
     hand_over_best(search, output, notes, detach)
 
 # %% ../nbs/25_cli.ipynb #4e58f0ad

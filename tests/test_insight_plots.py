@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from drawn import cut_off, own_axes, texts_of
 from matplotlib import pyplot
@@ -215,6 +216,27 @@ def test_the_front_is_joined_and_another_pair_can_be_drawn():
     assert len(ax.lines[1].get_xdata()) == table["front"].sum()
     with pytest.raises(DataError, match="two objectives"):
         plot_front(table[["trial", "acc", "front"]])
+
+
+def test_brackets_stand_apart_in_the_order_in_which_they_are_begun():
+    rungs = [(2, 0, 1), (2, 1, 3), (2, 2, 9), (1, 0, 3), (1, 1, 9), (0, 0, 9)]
+    rows = [(n, *rung, 0, 0.5, False) for n, rung in enumerate(rungs, start=1)]
+    names = ["trial", "bracket", "rung", "epochs", "parent", "score", "promoted"]
+    ax = plot_brackets(pd.DataFrame(rows, columns=names))
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "3", "9", "3", "9", "9"]
+    steps = np.diff(ax.get_xticks())
+    between = [one[0] != other[0] for one, other in itertools.pairwise(rungs)]
+    assert min(steps[between]) > max(steps[~np.array(between)]) > 0
+
+
+def test_an_axis_of_factors_can_be_read_at_once():
+    sizes = [20_000, 200_000, 2_000_000]
+    table = pd.DataFrame({"trial": [1, 2, 3], "acc": [0.7, 0.8, 0.9], "parameters": sizes})
+    ax = plot_front(table.assign(front=True), y="parameters")
+    ax.get_figure().draw_without_rendering()
+    words = [text.get_text() for text in ax.get_yticklabels()]
+    assert {"20 k", "200 k", "2 M"} <= set(words) and ax.get_yscale() == "log"
+    assert not any(text.get_text() for text in ax.get_yticklabels(minor=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
