@@ -49,13 +49,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    "Several processes have taken note of it: pytest 9.2 and pytest-xdist 3.8 did not, in silence."
-    if getattr(session.config.option, "loadgroup", False):  # as pytest-xdist tells its processes
-        groups = [item for item in session.items if item.path.stem != "test_notebooks"]
-        lost = [item.nodeid for item in groups if not item.nodeid.endswith(f"@{item.path.stem}")]
-        if lost:
-            raise pytest.UsageError(f"{len(lost)} tests have lost their group, such as {lost[0]}")
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    "Groups have been heard of: pytest 9.2 and pytest-xdist 3.8 lose them, and say nothing."
+    files = [each for each in ids if "test_notebooks.py" not in each]
+    lost = [each for each in files if f"@{Path(each.partition('::')[0]).stem}" not in each]
+    if node.config.getvalue("dist") == "loadgroup" and lost:
+        pytest.exit(f"{len(lost)} tests have lost their group, such as {lost[0]}", returncode=4)
 
 
 @pytest.fixture(autouse=True)
