@@ -159,12 +159,11 @@ def tune(
     detach: ask.Detach = False,  # Whether to leave it to itself
 ) -> None:
     "Try settings of a model, save the best as a classifier."
-    budget = Budget(minutes, trials or (None if minutes else 8), ram_gb, disk_gb)
     data = {"batch_size": batch_size, "augment": augment, "resize": resize}
     how: dict[str, Any] = {"strategy": strategy, "objective": objective, "executor": executor}
-    how |= {"executions_per_trial": executions, "folds": folds, "workers": workers}
-    how |= {"budget": budget, "epochs": epochs, "pruning": pruning, "seed": seed}
-    how |= {"directory": directory, "if_exists": if_exists}
+    how |= {"executions_per_trial": executions, "folds": folds, "workers": workers, "seed": seed}
+    how |= {"epochs": epochs, "pruning": pruning, "directory": directory, "if_exists": if_exists}
+    how["budget"] = Budget(minutes, trials or (None if minutes else 8), ram_gb, disk_gb)
     begin(output)
     pictures = folder, (mirror, valid, test, seed), image_size, data
     search, notes = _planned(pictures, model, space, how)
