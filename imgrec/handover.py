@@ -49,7 +49,7 @@ def begin(
 def load_folder(
     folder: str,  # One folder per class, or the word digits
     parts: tuple[bool, float, float, int],  # Mirrored?, shares of validation and test, seed
-    size: int | None,  # Pixels; None: as the pictures are
+    size: int | None,  # Pixels; None: those of arrays, or 64
     how: dict[str, Any],  # More arguments of `load`
 ) -> tuple["Splits", dict[str, Any]]:  # Batches, and notes for the classifier
     "Divide a folder, say what there is, and load it."
@@ -64,8 +64,8 @@ def load_folder(
 
 # %% ../nbs/24g_handover.ipynb #e3889a57
 def hand_over(
-    trained: Any,  # A `Run`, or its model
-    model: Any,  # The model
+    trained: Any,  # What `save` takes: a `Run`, or the model itself
+    model: Any,  # The model of it, to be measured
     splits: "Splits",  # It was trained on these
     output: Path,  # Where it is saved; a classifier there is replaced
     notes: dict[str, Any],  # As `load_folder` gave them
