@@ -24,6 +24,7 @@ class Budget:
     ram_gb: float | None = None  # Of all workers together, above 0
     disk_gb: float | None = None  # Of the search's directory, above 0
     trial_minutes: float | None = None  # Of each trial, above 0
+    trial_ram_gb: float | None = None  # Of the process of each trial, above 0
     failures: int | None = None  # Trials that may fail one after another, from 1
 
     def __post_init__(self) -> None:

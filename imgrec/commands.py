@@ -7,6 +7,7 @@ __all__ = ['COMMANDS', 'FLEETING', 'commands_folder', 'send', 'waiting', 'forget
 
 # %% ../nbs/13h_commands.ipynb #ad8920dc
 import itertools
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -38,6 +39,12 @@ def commands_folder(
 _COUNT = itertools.count()
 
 
+def _moment(folder: Path) -> int:
+    "Nanoseconds, later than all that waits: a clock that is set back must not change the order."
+    said = [path.name.partition("-")[0] for path in folder.glob("[0-9]*.json")]
+    return max([time.time_ns(), *(int(each) + 1 for each in said if each.isdecimal())])
+
+
 def send(
     directory: str | Path,  # Of a search
     command: str,  # A name of `COMMANDS`
@@ -55,22 +62,32 @@ def send(
         wanted = ", ".join(COMMANDS[command]) or "nothing"
         said = ", ".join(told) or "nothing"
         raise SearchError(f"{command!r} is about {wanted}, and {said} was said.")
-    name = f"{time.time_ns():020d}-{os.getpid()}-{next(_COUNT):06d}"
-    write_json(commands_folder(Path(directory)) / f"{name}.json", {"command": command, **told})
+    folder = commands_folder(Path(directory))
+    name = f"{_moment(folder):020d}-{os.getpid()}-{next(_COUNT):06d}"
+    write_json(folder / f"{name}.json", {"command": command, **told})
     return name
 
 # %% ../nbs/13h_commands.ipynb #40008751
+def _read(path: Path) -> dict[str, Any]:
+    "What a file says of its command, and nothing else: somebody may have written it by hand."
+    try:
+        found = read_json(path)
+        json.dumps(found, allow_nan=False)
+    except (ImgrecError, OSError, RecursionError, ValueError) as error:
+        return {"command": "unreadable", "refused": str(error)}
+    if not isinstance(found, dict):
+        return {"command": "unreadable", "refused": "it is no object"}
+    name = str(found.get("command", "unreadable"))
+    return {"command": name, **{k: found[k] for k in COMMANDS.get(name, ()) if k in found}}
+
+
 def waiting(
     directory: str | Path,  # Of a search
 ) -> Iterator[tuple[Path, dict[str, Any]]]:  # File and command, with its `id`
     "The commands that nobody has taken yet, in the order in which they were sent."
     for path in sorted(commands_folder(Path(directory)).glob("[0-9]*.json")):
-        try:
-            command = read_json(path)
-            told = command if isinstance(command, dict) else {"refused": "it is no object"}
-        except ImgrecError as error:  # somebody's own
-            told = {"refused": str(error)}
-        yield path, {"command": "unreadable", **told, "id": path.stem}
+        if path.is_file():
+            yield path, {**_read(path), "id": path.stem}
 
 
 def forget_fleeting(

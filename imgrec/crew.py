@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
 
+from .budget import Budget
 from .core import many
 from .engine import Engine, look, order
 from .link import STOP, WAIT, Ended, Link, score_of_runs
@@ -135,9 +136,11 @@ def _hear_all(engine: Engine, crew: Crew) -> None:
     for connection in wait(list(speakers), timeout=0.05):
         worker = speakers[connection]
         try:
-            _hear(engine, worker, worker.connection.recv())
-        except (EOFError, ConnectionResetError):
+            said = worker.connection.recv()
+        except (EOFError, OSError):  # also in the middle of a message
             _bury(engine, crew, worker)
+        else:
+            _hear(engine, worker, said)
 
 # %% ../nbs/14j_crew.ipynb #386b83b9
 def _pass_on(engine: Engine, crew: Crew) -> None:
@@ -159,6 +162,16 @@ def _excuse(crew: Crew) -> None:
     crew.turned = now
 
 # %% ../nbs/14j_crew.ipynb #bdc03e0b
+def _too_much(budget: Budget, crew: Crew, largest: Worker) -> str:
+    "Which limit of memory is passed; empty where none is."
+    own, limit = budget.trial_ram_gb, budget.ram_gb
+    if own is not None and largest.memory / 1e9 > own:
+        return f"a trial may have {own:g} GB"
+    if limit is not None and sum(each.memory for each in crew.workers) / 1e9 > limit:
+        return f"all may have {limit:g} GB together"
+    return ""
+
+
 def _watch(engine: Engine, crew: Crew) -> None:
     "End who hangs, or takes more memory than there is for all."
     now = time.monotonic()
@@ -167,10 +180,9 @@ def _watch(engine: Engine, crew: Crew) -> None:
     crew.weighed = now
     for worker in crew.workers:
         weigh(worker)
-    limit, total = engine.task.budget.ram_gb, sum(each.memory for each in crew.workers) / 1e9
     busy = sorted((each for each in crew.workers if each.trial), key=lambda each: each.memory)
-    if limit is not None and total > limit and busy:
-        has = f"it had {busy[-1].memory / 1e9:.1f} GB, and all may have {limit:g} GB together"
+    if busy and (limit := _too_much(engine.task.budget, crew, busy[-1])):
+        has = f"it had {busy[-1].memory / 1e9:.1f} GB, and {limit}"
         kill(busy[-1])
         _bury(engine, crew, busy.pop(), f"out of memory: {has}")
     for worker in busy:

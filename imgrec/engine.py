@@ -45,6 +45,7 @@ class Engine:
     clock: float = field(default_factory=time.monotonic)  # Of the last look
     looked: float = 0.0  # When commands were looked for
     weighed: float = 0.0  # When the disk was looked at
+    fronts: bool = True  # Whether weights of a whole front stay; the disk may be too small for them
     spent: float = 0.0  # Seconds of running
 
 # %% ../nbs/14g_engine.ipynb #1b887e5a
@@ -93,7 +94,8 @@ def begin(
         note(engine, "settings_changed", {"settings": about, "changes": changes})
     if {"budget": state.budget, "declared_budget": state.declared_budget} != limits:
         note(engine, "budget_changed", limits)
-    note(engine, "search_opened", {"process": os.getpid(), "torn": journal.record.torn})
+    opened = {"process": os.getpid(), "torn": journal.record.torn, "versions": versions()}
+    note(engine, "search_opened", opened)
     return engine
 
 # %% ../nbs/14g_engine.ipynb #17f98869
@@ -102,6 +104,10 @@ def _edited(engine: Engine, command: Mapping[str, Any]) -> Task:
     task = replace(engine.task, space=Space.from_dict(command["space"]))
     check_task(task)
     return task
+
+
+_WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_ODD = (ImgrecError, *_WRONG)  # What a file of somebody's own can lead to
 
 
 def _refusal(engine: Engine, command: Mapping[str, Any]) -> str:
@@ -118,7 +124,7 @@ def _refusal(engine: Engine, command: Mapping[str, Any]) -> str:
             as_budget(command["budget"])
         if name == "edit":
             _edited(engine, command)
-    except (ImgrecError, AttributeError, KeyError, TypeError) as error:  # a file of somebody's own
+    except _ODD as error:
         return f"{type(error).__name__}: {error}"
     return ""
 

@@ -106,6 +106,9 @@ def weights_digest(
     return whole.hexdigest()[:16]
 
 # %% ../nbs/07g_facts.ipynb #3498bf21
+_CALLED = {"catalog": "data (pictures, labels or parts)"}  # what only a digest is noted of
+
+
 def setting_changes(
     name: str,  # Of the setting
     before: Any,  # A JSON value
@@ -115,7 +118,8 @@ def setting_changes(
     if isinstance(before, dict) and isinstance(after, dict):
         found = [setting_changes(key, before.get(key), after.get(key)) for key in before | after]
         return list(itertools.chain.from_iterable(found))
-    return [] if before == after else [f"{name}: {before!r} became {after!r}"]
+    called = _CALLED.get(name, name)
+    return [] if before == after else [f"{called}: {before!r} became {after!r}"]
 
 
 _ABOUT = (

@@ -6,6 +6,7 @@
 __all__ = ['Failing', 'failure_lines', 'Forecast', 'duration', 'forecast']
 
 # %% ../nbs/14y_forecast.ipynb #b5b8f88e
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -239,7 +240,7 @@ def forecast(
     endless = budget.trials is None and task.strategy not in _ENDING
     planned = rehearsed(task, _check(task, workers))
     limit = free_memory() if budget.ram_gb is None else int(budget.ram_gb * 1e9)
-    most = limit / max(workers, 1)
+    most = min(limit / max(workers, 1), 1e9 * (budget.trial_ram_gb or math.inf))
     survey = surveyed(plan, _points(task, planned), Limits(seconds, most, workers))
     survey = _too_large(survey, most)
     times = _cut(times_of(plan, planned, survey, workers, task.pruning), budget.minutes, endless)
@@ -247,4 +248,6 @@ def forecast(
     told, took = _told(task, planned, survey, times, needs, limit), time.monotonic() - begun
     built = sum(bool(seen.dry or seen.reason) for seen in survey.seen)
     last = f"from {built} points built and {len(survey.samples)} trained for a few steps"
-    return replace(told, lines=[*told.lines, f"{last}, in {took:.0f} s{busy}"], took=took)
+    left = sum(not (seen.dry or seen.reason) for seen in survey.seen)
+    more = f"; {left} more were not looked at, which takes more seconds" if left else ""
+    return replace(told, lines=[*told.lines, f"{last}, in {took:.0f} s{busy}{more}"], took=took)

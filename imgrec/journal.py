@@ -239,7 +239,8 @@ class Journal:
         "Write one event and wait until it is on the disk."
         count = len(self.events)
         stamp = {"n": count + 1, "event": event, "time": round(time.time(), 3)}
-        line = encode_line(stamp | fields)
+        written = stamp | fields | stamp  # it comes first, and nothing takes its place
+        line = encode_line(written)
         try:
             _write(self._handle, line, self._size)
         except OSError as error:
@@ -248,8 +249,8 @@ class Journal:
                 f"The {count} events before it are safe."
             ) from error
         self._size += len(line)
-        self.events.append(stamp | fields)
-        return stamp | fields
+        self.events.append(written)
+        return written
 
     def close(self) -> None:
         "Give the journal free for another writer."

@@ -10,6 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -25,11 +26,12 @@ from .core import SearchError
 from .crew import Crew, run_crew
 from .data import Splits
 from .engine import Engine, begin, note
+from .held import dumps_held
 from .journal import Journal
-from .link import Outcome
+from .link import BEGINS, Outcome
 from .oracles import MODELLED
 from .plan import Plan
-from .task import Task, settings_of, splits_from
+from .task import Task, splits_from, with_code
 from .workers import Shared, Spawned, Worker, hire
 
 # %% ../nbs/14k_launch.ipynb #593994f9
@@ -173,7 +175,10 @@ def main(
     head, data = pickle.loads(parcel)
     for device in import_module("tensorflow").config.list_physical_devices("GPU"):
         import_module("tensorflow").config.set_visible_devices([], device.device_type)
-    plan, runner, *_ = shared_by_trials(data)
+    plan, given, runner = pickle.loads(data)
+    if head.crew is crew_here:  # its workers map what is large
+        data = dumps_held((plan, given, runner))
+    plan = replace(plan, splits=splits_from(given))
     job = replace(head, task=replace(head.task, plan=plan), runner=runner, ahead=ahead)
     run_job(job, Shared(data, cloudpickle.dumps(shared_by_trials), job.threads))
 
@@ -197,13 +202,15 @@ def launch(
 ) -> subprocess.Popen:  # The process, which needs some seconds to begin
     "Start the process of a search, and do not wait for it."
     directory = job.task.directory.resolve()
-    builder = settings_of(job.task)["build"]  # a function of a notebook has no source elsewhere
-    parcel = packed(replace(job, task=replace(job.task, directory=directory, builder=builder)))
+    task = with_code(job.task)  # a function of a notebook has no source elsewhere
+    parcel = packed(replace(job, task=replace(task, directory=directory)))
     directory.mkdir(parents=True, exist_ok=True)
     paths = [path or str(Path.cwd()) for path in sys.path]
     here = job.workers if job.crew is crew_here else 0
     code = _BEGINS.format(paths=paths, workers=here or 0, threads=job.threads)
     with (directory / "engine.log").open("ab") as log:
+        log.write(f"{BEGINS} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+        log.flush()
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", code],
             stdin=subprocess.PIPE,
@@ -217,6 +224,10 @@ def launch(
         process.stdin.close()
     except BrokenPipeError:  # it could not begin; its log says why
         process.wait()
+    except KeyboardInterrupt:  # nobody would know of it
+        process.kill()
+        process.wait()
+        raise
     return process
 
 # %% ../nbs/14k_launch.ipynb #9e7ca826
@@ -227,4 +238,5 @@ def log_end(
     "The last lines of what the process of a search has said."
     path = directory / "engine.log"
     text = path.read_text(errors="replace") if path.exists() else ""
-    return "\n".join(text.strip().splitlines()[-lines:])
+    said = [line for line in text.strip().splitlines() if not line.startswith(BEGINS)]
+    return "\n".join(said[-lines:])

@@ -190,11 +190,17 @@ def _on_disk(decoder: Decoder, folder: Path) -> Packed:
         ) from error
 
 # %% ../nbs/04b_packed.ipynb #775b3588
+def _in_memory(decoder: Decoder) -> Packed:
+    "The table of this process alone."
+    table = _anonymous((len(decoder.catalog), *decoder.shape))
+    return Packed(table, tuple(decoder.fill(range(len(decoder.catalog)), table)))
+
+
 def _streamed(decoder: Decoder) -> Streamed:
     "No table: the files are read in every pass."
     return Streamed(decoder, [""] * len(decoder.catalog))
 
-
+# %% ../nbs/04b_packed.ipynb #94aac6e4
 def pack(
     catalog: Catalog,  # Files or arrays
     shape: tuple[int, int, int],  # `(height, width, channels)` wanted
@@ -202,18 +208,20 @@ def pack(
     cache: str = "auto",  # "disk", "memory", "off" (read in every pass), or "auto": disk, else off
     folder: Path | None = None,  # Where to keep it; default: `packed` in `cache_folder()`
 ) -> Packed | Streamed:  # One row a picture of the catalog
-    "Decode every picture of a catalog once; arrays stay in memory whatever `cache` says."
+    "Decode every picture of a catalog once; arrays stay in memory, unless they are mapped."
     if cache not in CACHES:
         raise unknown("cache", cache, CACHES)
     decoder = Decoder(catalog, shape, resize)
-    if catalog.arrays is not None or cache == "memory":
-        table = _anonymous((len(catalog), *shape))
-        return Packed(table, tuple(decoder.fill(range(len(catalog)), table)))
+    mapped = isinstance(catalog.arrays, np.memmap) and cache != "off"  # as others do
+    if (catalog.arrays is not None and not mapped) or cache == "memory":
+        return _in_memory(decoder)
     if cache == "off":
         return _streamed(decoder)
     try:
         return _on_disk(decoder, folder or cache_folder() / "packed")
     except DataError as error:
+        if mapped:
+            return _in_memory(decoder)
         if cache == "disk":
             raise
         print(f"Every pass reads the files anew, which is slower. {error}")

@@ -7,6 +7,7 @@ __all__ = ['PlannedSearch']
 
 # %% ../nbs/14z_planned.ipynb #6c7921a8
 import subprocess
+import warnings
 from dataclasses import replace
 
 import keras
@@ -48,15 +49,19 @@ def _forecast(search: "PlannedSearch", seconds: float) -> Forecast:
     return forecast(search.current, workers, seconds)
 
 
-def _best_model(search: "PlannedSearch") -> keras.Model:
-    "Build the best trial's model again and load its weights."
-    best = search.snapshot().trials[search.best().trial]
-    splits = splits_of(search.task.plan, best.point)
-    model = model_of(search.task.plan.build, splits.spec, best.point, best.seed)
-    path = weights_file(search.directory, best.trial, "best")
-    if not path.is_file():
-        raise SearchError(f"The weights of trial {best.trial} are gone: {path}.")
-    model.load_weights(path)
+def _best_model(search: "PlannedSearch", number: int | None) -> keras.Model:
+    "Build a trial's model again and load its best weights."
+    trial = _trial(search, number)
+    files = {n: weights_file(search.directory, n, "best") for n in search.snapshot().trials}
+    if not files[trial.trial].is_file():
+        kept = ", ".join(str(n) for n, path in files.items() if path.is_file()) or "(none)"
+        lost = f"Weights are kept of trials {kept}, not of {trial.trial}"
+        raise SearchError(f"{lost}; winner(trial={trial.trial}) trains again.")
+    splits = splits_of(search.task.plan, trial.point)
+    model = model_of(search.task.plan.build, splits.spec, trial.point, trial.seed)
+    with warnings.catch_warnings():  # an optimizer of the builder's begins anew
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        model.load_weights(files[trial.trial])
     return model
 
 # %% ../nbs/14z_planned.ipynb #dffa46fb
@@ -118,9 +123,12 @@ class PlannedSearch(SearchView):
         "A trial as a short program that trains without the search."
         return code_of(self.task.plan, _trial(self, trial))
 
-    def best_model(self) -> keras.Model:
-        "The best trial's model with its best weights; of several runs, those of `best().run`."
-        return _best_model(self)
+    def best_model(
+        self,
+        trial: int | None = None,  # Its number, such as one of `front()`; None: the best
+    ) -> keras.Model:  # Of several runs: the best one's
+        "A trial's model with its best weights; a `SearchError` where they were not kept."
+        return _best_model(self, trial)
 
     def winner(
         self,

@@ -101,6 +101,7 @@ _LIMITS = {
     "disk_gb": ("GB on the disk", ",.3f"),
     "ram_gb": ("GB of memory", ",.3f"),
     "trial_minutes": ("minutes for each trial", ",.1f"),
+    "trial_ram_gb": ("GB of memory for each trial", ",.3f"),
     "failures": ("failures in a row", ",d"),
 }
 

@@ -63,7 +63,8 @@ def results_table(
             "runs": len(trial.runs) or int(trial.status == "finished"),
         }
         | trial.point
-        | {name: getattr(trial, name) for name in ("epochs", "seconds", "parameters", "reason")}
+        | {"epochs": trial.curve[-1]["epoch"] if trial.curve else trial.initial_epoch}
+        | {name: getattr(trial, name) for name in ("seconds", "parameters", "reason")}
         | further_scores(trial, others)
         for trial in state.trials.values()
     ]

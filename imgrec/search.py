@@ -17,7 +17,7 @@ from typing import Any
 from .budget import Budget, as_budget
 from .cluster import crew_on_cluster
 from .commands import forget_fleeting, waiting
-from .core import SearchError, optional, unknown
+from .core import SearchError, many, optional, unknown
 from .engine import begin, note
 from .hyperparameters import as_builder
 from .journal import Journal, read_journal
@@ -40,6 +40,7 @@ from imgrec.task import (
     moved_aside,
     space_there,
     splits_from,
+    with_code,
 )
 from .trials import run_trial
 from .turns import run_here
@@ -65,7 +66,8 @@ def _check_directory(search: "Search") -> None:
     path = search.directory / "journal.log"
     if not path.exists():
         return
-    state = replay(read_journal(path).events)
+    record = read_journal(path)
+    state = replay(record.events)
     if state.status == "empty":
         return
     if search.if_exists == "new":
@@ -87,6 +89,8 @@ def _check_directory(search: "Search") -> None:
             '"new" to begin anew.'
         )
     goes_on = "It runs" if search.running else "It goes on there"
+    if record.torn and not search.running:
+        goes_on += f"; {many(record.torn, 'byte')} of a line that a crash has torn are cut off"
     _say(search, f"{search.directory} holds this search: {state!r}. {goes_on}.")
 
 # %% ../nbs/15_search.ipynb #b556eb6c
@@ -110,7 +114,7 @@ class Search(PlannedSearch):
         fit_options: Callable[[], Mapping[str, Any]] | None = None,  # More arguments of `fit`
         executor: str = "processes",  # Or "ray": on a cluster; "inline": one after another, here
         workers: int | None = None,  # Who run trials, at once; None: as many as there is room for
-        keep: int = 3,  # Of how many of the best trials the weights stay
+        keep: int = 3,  # Of how many of the best trials the weights stay, beside a front's
         progress: str = "auto",  # "auto" prints a line a trial, "none" is silent
         executions_per_trial: int = 1,  # Trainings of a point, with other seeds; the mean counts
         folds: int | None = None,  # Trainings of a point, each with another fold for validation
@@ -122,7 +126,8 @@ class Search(PlannedSearch):
         most = as_budget(budget)
         rule = as_pruning(pruning or ("halving" if strategy == "halving" else None))
         folder = Path(directory or tempfile.mkdtemp(prefix="imgrec-search-"))
-        super().__init__(Task(plan, varied, strategy, seed, most, folder, rule, keep, varied, most))
+        task = Task(plan, varied, strategy, seed, most, folder, rule, keep, varied, most)
+        super().__init__(with_code(task))
         self.data, self.executor, self.workers = splits if folds else data, executor, workers
         self.runner = run_trial
         self.if_exists, self.progress = if_exists, progress
@@ -195,8 +200,8 @@ def _changed_here(search: Search, name: str, value: Any) -> bool:
 # %% ../nbs/15_search.ipynb #cda124d4
 def _run_here(search: Search) -> Search:
     "Run trials in this process, and write down how it ended."
-    forget_fleeting(search.directory)
     with Journal(search.directory / "journal.log") as journal:
+        forget_fleeting(search.directory)  # those of the process that had it before
         engine = begin(search.task, journal, partial(_say, search))
         reason = "failed"
         try:
@@ -240,18 +245,20 @@ def _nothing_left(search: Search, state: SearchState) -> bool:
         return False
     return not changes_since(search.current, state)
 
-
+# %% ../nbs/15_search.ipynb #f31e06c3
 def _run(search: Search) -> Search:
     "Start processes for a search, and wait for them."
     before = search.snapshot()
     if _nothing_left(search, before):
         _say(search, ending(before))
         return search
-    if not search.running:
-        _start(search)
     try:
+        if not search.running:
+            _start(search)
         follow_on(search, partial(_say, search), since=before)
     except KeyboardInterrupt:
+        if search.process is None and not search.running:
+            raise  # nothing has begun
         _say(search, "Stopping. Ctrl-C once more leaves it alone.")
         if search.running:
             search.stop()

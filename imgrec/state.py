@@ -181,8 +181,7 @@ def _created(state: SearchState, event: Mapping[str, Any]) -> None:
 def _opened(state: SearchState, event: Mapping[str, Any]) -> None:
     "A process begins to write; what ran before it was cut off."
     for trial in state.with_status("running"):
-        cut = _with(trial, status="interrupted", reason="its process ended")
-        state.trials[trial.trial] = cut
+        state.trials[trial.trial] = _with(trial, status="interrupted", reason="its process ended")
     state.status, state.reason, state.fatal, state.paused = "open", "", "", False
 
 # %% ../nbs/14a_state.ipynb #08a4f743
@@ -202,8 +201,7 @@ def _budget(state: SearchState, event: Mapping[str, Any]) -> None:
 
 def _stopped(state: SearchState, event: Mapping[str, Any]) -> None:
     "The process stops writing."
-    state.status, state.reason = "stopped", event["reason"]
-    state.fatal = event.get("fatal", "")
+    state.status, state.reason, state.fatal = "stopped", event["reason"], event.get("fatal", "")
 
 
 def _told(state: SearchState, event: Mapping[str, Any]) -> None:
@@ -212,6 +210,8 @@ def _told(state: SearchState, event: Mapping[str, Any]) -> None:
         state.paused = event["command"] == "pause"
     if event["command"] == "enqueue" and not event.get("refused"):
         state.queue = (*state.queue, event["point"])
+    if event["command"] == "drop" and not event.get("refused"):  # the space has it no more
+        state.queue = state.queue[1:]
 
 
 def _nothing(state: SearchState, event: Mapping[str, Any]) -> None:
@@ -243,8 +243,8 @@ def _moved(state: SearchState, event: Mapping[str, Any], *expected: str) -> Tria
 def _started(state: SearchState, event: Mapping[str, Any]) -> None:
     "A worker begins a trial, for the first time or anew."
     trial = _moved(state, event, "asked", "interrupted")
-    facts: dict[str, Any] = {"status": "running", "starts": trial.starts + 1, "reason": ""}
-    state.trials[trial.trial] = _with(trial, worker=event["worker"], **facts)
+    facts = {"status": "running", "worker": event["worker"], "reason": ""}
+    state.trials[trial.trial] = _with(trial, starts=trial.starts + 1, **facts)
 
 
 def _epoch(state: SearchState, event: Mapping[str, Any]) -> None:
@@ -274,8 +274,8 @@ def _run_ended(state: SearchState, event: Mapping[str, Any]) -> None:
     if event["run"] != len(trial.runs) + 1:
         expected = f"run {len(trial.runs) + 1} of trial {trial.trial}, received {event['run']!r}"
         raise JournalError(f"Event {event.get('n')} (run_ended): expected {expected}.")
-    names = ("run", "score", "best_epoch", "seconds", "error")
-    facts = {name: event[name] for name in names if name in event}
+    names = {"run", "score", "best_epoch", "seconds", "error", "parameters"} & event.keys()
+    facts = {name: event[name] for name in sorted(names)}
     state.trials[trial.trial] = _with(trial, runs=(*trial.runs, facts))
 
 # %% ../nbs/14a_state.ipynb #b2bed04b

@@ -70,6 +70,7 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         "Start the clock."
         self.started, self.link.waited = time.perf_counter(), 0.0
+        self.link.parameters = self.model.count_params()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         "Wait or leave if told."
@@ -239,8 +240,8 @@ def _costs(model: keras.Model, others: Mapping[str, str]) -> dict[str, float]:
     return {name: float(known[name]()) for name in others if name in known}
 
 # %% ../nbs/14c_trials.ipynb #39294c42
-def _train(plan: Plan, trial: TrialState, link: Link, splits: Splits) -> tuple[bool, int]:
-    "Build and train a trial's model, which is gone after it: whether it ended, and its size."
+def _train(plan: Plan, trial: TrialState, link: Link, splits: Splits) -> bool:
+    "Build and train a trial's model, which is gone after it: whether training came to its end."
     model = _model(plan, trial, splits, link.files)
     watch = Watch(link, trial.initial_epoch, _costs(model, plan.others))
     try:
@@ -250,20 +251,19 @@ def _train(plan: Plan, trial: TrialState, link: Link, splits: Splits) -> tuple[b
         raise
     if watch.ended:
         _note_answers(plan, watch, model, splits)
-    return watch.ended, model.count_params()
+    return watch.ended
 
 
 def _once(plan: Plan, trial: TrialState, link: Link, splits: Splits) -> Outcome:
     "One training of a trial."
     started = time.perf_counter()
     with traces_forgotten():
-        ended, parameters = _train(plan, trial, link, splits)
+        ended = _train(plan, trial, link, splits)
     if not ended:
         raise StoppedError  # `fit` has ended politely, but this trial is not finished
     if link.score is None or link.best_epoch is None:
         raise ModelError(f"{plan.objective} was not a finite number in any epoch.")
-    took = round(time.perf_counter() - started, 3)
-    return Outcome(link.score, link.best_epoch, took, parameters)
+    return Outcome(link.score, link.best_epoch, round(time.perf_counter() - started, 3))
 
 # %% ../nbs/14c_trials.ipynb #111b0662
 def _promote(link: Link, ended: Sequence[Mapping[str, Any]]) -> None:
@@ -289,24 +289,26 @@ def _sum_up(link: Link, one: Link | None, ended: Sequence[Mapping[str, Any]]) ->
     elif one is not None:
         link.score, link.best_epoch, link.error = one.score, one.best_epoch, one.error
     if one is not None:
-        link.waited, unfinished = one.waited, one.files.predictions
+        link.parameters, link.waited = one.parameters, one.waited
+        unfinished = one.files.predictions
         if ended and one.run > len(ended) and unfinished is not None:
             unfinished.unlink(missing_ok=True)  # of a run that does not count
 
 # %% ../nbs/14c_trials.ipynb #473acc1f
 def _note_run(link: Link, one: Link, outcome: Outcome) -> dict[str, Any]:
     "Have the end of a run written down."
-    facts: dict[str, Any] = {"run": one.run, "score": outcome.score, "error": one.error}
-    facts |= {"best_epoch": outcome.best_epoch, "seconds": outcome.seconds}
+    facts: dict[str, Any] = {"run": one.run, "error": one.error, "parameters": one.parameters}
+    facts |= {name: getattr(outcome, name) for name in ("score", "best_epoch", "seconds")}
     link.end_run(facts)
     return facts
 
 
 def _several(plan: Plan, trial: TrialState, link: Link, splits: Splits) -> Outcome:
     "The runs of a trial, without those that have ended before."
-    ended, one, parameters = [dict(run) for run in trial.runs], None, trial.parameters
+    ended, one = [dict(run) for run in trial.runs], None
     try:
         if ended:
+            link.parameters = ended[-1].get("parameters")
             _promote(link, ended)  # it may have been cut off just before
         for run in range(len(ended) + 1, plan.runs_per_trial + 1):
             link.check()
@@ -314,12 +316,10 @@ def _several(plan: Plan, trial: TrialState, link: Link, splits: Splits) -> Outco
             own = splits_of_run(plan, splits, run, seed)
             outcome = _once(plan, replace(trial, seed=seed), one, own)
             ended.append(_note_run(link, one, outcome))
-            parameters = outcome.parameters
             _promote(link, ended)
     finally:
         _sum_up(link, one, ended)
-    score, best_epoch = score_of_runs(ended)
-    return Outcome(score, best_epoch, 0.0, parameters)
+    return Outcome(*score_of_runs(ended), 0.0)
 
 # %% ../nbs/14c_trials.ipynb #b8b3aa8c
 def run_trial(

@@ -17,6 +17,7 @@ from typing import Any
 from .budget import used_gb
 from .core import many
 from .engine import LOOK, Engine, look, note, order
+from .fronts import undominated
 from imgrec.link import (
     Ended,
     Link,
@@ -28,10 +29,11 @@ from imgrec.link import (
     running_folder,
     weights_file,
 )
-from .objectives import logged_names, reached
+from .objectives import further_scores, logged_names, objectives_in, reached
 from .oracles import PROMOTING, Proposal
 from .pruning import verdict
-from .results import trial_line
+from .results import point_in_words, trial_line
+from .space import misfit
 from .state import SearchState, TrialState
 from .task import asked_fields, restored_proposer
 from .votes import prediction_files, predictions_file
@@ -67,10 +69,29 @@ def hear_run(
     return order(engine, number)
 
 # %% ../nbs/14h_turns.ipynb #45af9a18
+def _on_front(state: SearchState, directory: Path) -> list[TrialState]:
+    "Trials that no other one beats in all objectives; whose weights are gone was beaten before."
+    ways = objectives_in(state.settings)
+    names = {path.name for path in (directory / "weights").iterdir()}
+    trials = [t for t in state.scored if weights_file(directory, t.trial, "best").name in names]
+    others = list(ways)[1:]
+    if not trials:
+        return []
+    scores = [further_scores(trial, others) for trial in trials]
+    rows = [
+        [trial.score, *(found.get(name, float("nan")) for name in others)]
+        for trial, found in zip(trials, scores, strict=True)
+    ]
+    front = undominated(rows, list(ways.values()))
+    return [trial for trial, is_on in zip(trials, front, strict=True) if is_on]
+
+# %% ../nbs/14h_turns.ipynb #336c1d19
 def _wanted(engine: Engine) -> set[Path]:
     "Files of weights that somebody may want."
     directory, state = engine.task.directory, engine.state
     best = sorted(state.scored, key=state.rank)[: engine.task.keep]
+    if engine.fronts and engine.task.plan.others and (directory / "weights").is_dir():
+        best += _on_front(state, directory)
     open_ends = {trial.trial for trial in state.with_status("running", "interrupted")}
     parents = {trial.parent for trial in state.with_status("asked", "running", "interrupted")}
     last = open_ends | {number for number in parents if number is not None}
@@ -135,7 +156,7 @@ def _thinned(engine: Engine) -> bool:
         path.unlink()
     return bool(worse)
 
-
+# %% ../nbs/14h_turns.ipynb #4f706439
 def _room(engine: Engine) -> bool:
     "Whether the disk budget allows another trial; what is left of others than the best may go."
     limit, keep = engine.task.budget.disk_gb, engine.task.keep
@@ -146,6 +167,10 @@ def _room(engine: Engine) -> bool:
     needed = 6 * largest * (1 + len(engine.began))  # best, last, and a state with its optimizer's
     while used_gb(engine.task.directory) + needed > limit:
         if _thinned(engine):
+            continue
+        if engine.fronts and engine.task.plan.others:
+            engine.fronts = False
+            tidy(engine)
             continue
         keep -= 1
         if keep < 1:
@@ -177,6 +202,17 @@ def has_more(
     return not engine.ending and (left or bool(_open_ends(engine.state)))
 
 # %% ../nbs/14h_turns.ipynb #7bfdc1fa
+def _by_hand(engine: Engine) -> dict[str, Any] | None:
+    "The next point by hand; those that the space has no more are dropped, and that is said."
+    while engine.state.queue:
+        point = engine.state.queue[0]
+        if not (reason := misfit(engine.task.space, point)):
+            return point
+        note(engine, "command", {"command": "drop", "point": point, "reason": reason})
+        engine.say(f"A point by hand is dropped, since {reason}: {point_in_words(point)}")
+    return None
+
+
 def next_trial(
     engine: Engine,  # Changed by it
 ) -> TrialState | None:  # None: there is none now; where nothing runs, there will be none
@@ -186,8 +222,9 @@ def next_trial(
         return None
     if open_ends := _open_ends(state):
         return open_ends[0]
-    by = "hand" if state.queue else "oracle"
-    proposal = Proposal("go", number, state.queue[0]) if state.queue else _asked(engine, number)
+    point = _by_hand(engine)
+    by = "oracle" if point is None else "hand"
+    proposal = _asked(engine, number) if point is None else Proposal("go", number, point)
     if proposal.status == "idle":
         note(engine, "ask_idle", {"trial": number})
         engine.idle = True

@@ -14,6 +14,7 @@ from typing import Any
 from .budget import Budget, as_budget, extended, limits_of
 from .commands import send
 from .core import SearchError
+from .link import BEGINS
 from .record import SearchRecord
 from .results import trial_line
 from .space import Space, misfit, used_names
@@ -161,7 +162,7 @@ _START = 60.0  # Seconds that a process may need until it has a journal
 def _begins(directory: Path) -> bool:
     "Whether a process was started for a search, and has not failed."
     log = directory / "engine.log"
-    return log.is_file() and b"Traceback" not in log.read_bytes()
+    return log.is_file() and "Traceback" not in log.read_text(errors="replace").split(BEGINS)[-1]
 
 
 def attached(

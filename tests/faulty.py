@@ -46,13 +46,29 @@ def leave(trial):
 
 
 def leak(trial):
-    kept = b"x" * 500_000_000
+    kept = b"x" * 2_000_000_000
     time.sleep(60 if kept else 0)
 
 
 def shout(trial):
     print("{'not': json", flush=True)
-    os.write(1, b"\\x00\\xff")
+    os.write(1, b"\x00\xff")
+
+
+def exits(trial):
+    raise SystemExit("of its own will")
+
+
+def nothing(trial):
+    pass
+
+
+KEPT = []
+
+
+def fatten(trial):
+    KEPT.append(b"x" * 60_000_000)
+    time.sleep(2)  # until somebody looks
 
 
 def refuse(data):
@@ -71,11 +87,12 @@ def run(what, budget, unpack=unpack, **crew):
         shared = Shared(cloudpickle.dumps(odd(what)), cloudpickle.dumps(unpack), None, "spawn")
         with Journal(Path(folder) / "journal.log") as journal:
             engine = engines.begin(task, journal, longest=5.0)
-            reason = run_crew(engine, Crew(shared, 2, **crew))
+            reason = run_crew(engine, Crew(shared, **{"size": 2, **crew}))
             again = replay(journal.events)
         assert again.trials == engine.state.trials
         trials = [(t.status, t.reason, t.starts, t.score) for t in again.trials.values()]
-        return {"reason": reason, "fatal": engine.fatal, "trials": trials}
+        workers = [trial.worker for trial in again.trials.values()]
+        return {"reason": reason, "fatal": engine.fatal, "trials": trials, "workers": workers}
 
 
 def steered():
@@ -125,8 +142,9 @@ def tell(directory, journal, task):
     point = task.space.defaults() | {"width": 16}
     send(directory, "enqueue", point=point)
     send(directory, "enqueue", point={"width": 5})
+    send(directory, "enqueue", point=task.space.defaults() | {"width": 8})
     send(directory, "budget", budget={"trials": 5})
-    send(directory, "edit", space=task.space.edit(width=4).to_dict())
+    send(directory, "edit", space=task.space.edit(width=16).to_dict())
     until(journal, lambda events: names(events, "space_changed"))
     (directory / "enough").touch()
 
@@ -136,17 +154,23 @@ def told(events, reason):
     state = replay(events)
     widths = [t.point["width"] for t in state.trials.values() if t.era == state.era]
     hands = [t.trial for t in state.trials.values() if t.by == "hand"]
-    refused = [bool(event["refused"]) for event in names(events, "command")]
+    said = names(events, "command")
+    refused = [bool(event.get("refused")) for event in said]
+    dropped = [event["reason"] for event in said if event["command"] == "drop"]
     skipped = state.trials[1].reason
     facts = {"trials": len(state.trials), "widths": widths, "hands": hands, "refused": refused}
-    return facts | {"skipped": skipped, "reason": reason}
+    return facts | {"skipped": skipped, "reason": reason, "dropped": dropped}
 
 
 CASES = {
     "hangs": lambda: run(hang, Budget(trials=4), patience=1.5),
     "leaves": lambda: run(leave, Budget(trials=4)),
     "comes back": lambda: run(once, Budget(trials=4)),
-    "leaks": lambda: run(leak, Budget(trials=4, ram_gb=0.4)),
+    "leaks": lambda: run(leak, Budget(trials=4, ram_gb=1.5)),
+    "leaks alone": lambda: run(leak, Budget(trials=4, trial_ram_gb=1.2)),
+    "exits": lambda: run(exits, Budget(trials=4)),
+    "few each": lambda: run(nothing, Budget(trials=4), size=1, most=2),
+    "grows": lambda: run(fatten, Budget(trials=4), size=1, growth=3e7),
     "shouts": lambda: run(shout, Budget(trials=4)),
     "no data": lambda: run(hang, Budget(trials=4), unpack=refuse),
     "late": lambda: run(hang, Budget(trials=4, trial_minutes=0.02), grace=0.5),

@@ -4,12 +4,13 @@ Everything heavy is imported once; each life of a search is a fork of this proce
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import random
-import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,19 +23,21 @@ from types import SimpleNamespace
 import cloudpickle
 import psutil
 
+from imgrec import crew as crews
 from imgrec import journal, trials
 from imgrec.budget import Budget
 from imgrec.core import ImageSpec, JournalError
 from imgrec.crew import Crew, run_crew
 from imgrec.engine import begin, note
 from imgrec.link import Outcome
+from imgrec.oracles import MODELLED, Proposer, hashed_seed
 from imgrec.plan import Plan
 from imgrec.pruning import Pruning
 from imgrec.record import Follower
 from imgrec.search import Search
 from imgrec.space import Bool, Choice, Float, Int, Space
 from imgrec.state import replay
-from imgrec.task import Task
+from imgrec.task import Task, inform
 from imgrec.turns import run_here
 from imgrec.workers import Shared
 
@@ -127,8 +130,18 @@ def unpack_plan(data):
     return plan, runner_of(plan), "val_accuracy", "max"
 
 
-def live(task, workers, patience=900.0):
+def heavy(plan, trial, link):
+    "Stands in for a training that keeps weights and answers of some kilobytes."
+    outcome = pretend(plan, trial, link)
+    for path in (link.files.best, link.files.predictions):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(os.urandom(3000))
+    return outcome
+
+
+def live(task, workers, patience=900.0, runner=None):
     "Run a search to its end in this process; workers are forks of it."
+    crews._TRIES = 1000  # it is not the trial's fault when its worker is killed here
     with journal.Journal(task.directory / "journal.log") as file:
         engine = begin(task, file, longest=2.0, ahead=workers > 1)
         if workers:
@@ -136,8 +149,8 @@ def live(task, workers, patience=900.0):
             facts = (data, cloudpickle.dumps(unpack_plan), None, "fork")
             reason = run_crew(engine, Crew(Shared(*facts), workers, patience))
         else:
-            reason = run_here(engine, runner_of(task.plan))
-        note(engine, "search_stopped", {"reason": reason})
+            reason = run_here(engine, runner or runner_of(task.plan))
+        note(engine, "search_stopped", {"reason": reason, "fatal": engine.fatal})
 
 
 def die_writing(chance):
@@ -235,6 +248,7 @@ def table_of(directory):
     assert set(ended.values()) <= {1}, "a trial has ended twice"
     assert all(t.status in ENDS for t in state.trials.values()), "a trial was lost"
     check_runs_of(events)
+    check_order_of(events, state)
     return [row_of(trial) for trial in state.trials.values()], state
 
 
@@ -254,6 +268,24 @@ def check_runs_of(events):
             assert event["run"] == ended[event["trial"]], "a run has ended twice"
         if event["event"] == "epoch_ended" and "run" in event:
             assert event["run"] == ended[event["trial"]] + 1, "a run that has ended is trained"
+
+
+def check_order_of(events, state):
+    "An oracle that is asked and told in the recorded order gives the recorded answers."
+    if state.era:
+        return
+    strategy, epochs = state.settings["strategy"], state.settings["epochs"]
+    seed = hashed_seed(state.settings["seed"], strategy, 0)
+    oracle = Proposer(Space.from_dict(state.space), strategy, "max", seed, epochs)
+    for event in events:
+        if event["event"] == "trial_asked":
+            answer = oracle.ask(event["trial"])
+            found = (answer.point, answer.parent, answer.initial_epoch)
+            assert found == (event["point"], event["parent"], event["initial_epoch"]), event
+        elif event["event"] == "ask_idle" and strategy not in MODELLED:
+            oracle.ask(event["trial"])
+        else:
+            inform(oracle, state, event)
 
 
 def broken(strategy, workers, seed, trials=16):
@@ -279,8 +311,11 @@ def kills(strategy, workers, wanted):
     found, searches, lives = 0, 0, 0
     while found < wanted:
         rows, state, more, killed = broken(strategy, workers, searches)
-        if workers == 0:
-            assert rows == unbroken(strategy, searches), "another table"
+        if workers < 2:
+            whole = unbroken(strategy, searches)
+            reasons = [trial.reason for trial in state.trials.values()]
+            other = [each for each in zip(rows, whole, reasons, strict=True) if each[0] != each[1]]
+            assert not other, other
         else:
             most = state.budget["trials"]
             assert strategy == "hyperband" or len(rows) == most, "trials are missing"
@@ -325,6 +360,7 @@ def full(wanted):
 
 def with_little_room(task, limit):
     "Run a search whose files can have so many bytes; 71 if it was refused one."
+    resource = import_module("resource")  # not on Windows
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
@@ -332,6 +368,35 @@ def with_little_room(task, limit):
     except JournalError as error:
         return 71 if "Cannot write event" in str(error) and "are safe" in str(error) else 72
     return 0
+
+
+def crowded(place):
+    "Run a search on a disk that is full, has a little more room, and so on; exit codes and sizes."
+    task, codes = task_in(f"{place}/search", "halving", 9, most=12), []
+    for size in range(8, 400, 4):
+        said = f"remount,size={size}k"
+        subprocess.run(["mount", "-o", said, "tmpfs", place], check=True)
+        _, status = os.waitpid(in_a_fork(until_it_is_full, task), 0)
+        codes.append(os.waitstatus_to_exitcode(status))
+        if (task.directory / "journal.log").exists():
+            journal.read_journal(task.directory / "journal.log")
+        if codes[-1] == 0:
+            break
+    rows = table_of(task.directory)[0]
+    assert rows == unbroken("halving", 9, trials=12)
+    return {"codes": codes, "size": size}
+
+
+def until_it_is_full(task):
+    "Run a search; 71 where the journal has no room, 72 where a trial has none, 73 at the start."
+    try:
+        live(task, 0, runner=heavy)
+    except JournalError as error:
+        return 71 if "Cannot write event" in str(error) and "are safe" in str(error) else 74
+    except OSError as error:
+        return 73 if error.errno == errno.ENOSPC else 75
+    state = replay(journal.read_journal(task.directory / "journal.log").events)
+    return 72 if state.fatal.startswith("The disk is full") else 0
 
 
 def interrupted(wanted):
@@ -402,11 +467,18 @@ def held():
     return {"trials": len(rows), "starts": starts, "spent": state.spent}
 
 
-MODES = {"full": full, "interrupted": interrupted, "jumping": jumping, "held": held}
+MODES = {
+    "full": full,
+    "crowded": crowded,
+    "interrupted": interrupted,
+    "jumping": jumping,
+    "held": held,
+}
 
 if __name__ == "__main__":
     if sys.argv[1] in MODES:
-        found = MODES[sys.argv[1]](*map(int, sys.argv[2:]))
+        given = [int(word) if word.isdecimal() else word for word in sys.argv[2:]]
+        found = MODES[sys.argv[1]](*given)
     else:
         found = kills(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     print(json.dumps(found))

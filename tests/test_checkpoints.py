@@ -10,6 +10,7 @@ import warnings
 import ml_dtypes
 import numpy as np
 import pytest
+from disks import small_disk
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -142,18 +143,11 @@ def test_a_kill_at_any_moment_leaves_a_whole_one(tmp_path):
 
 
 def test_a_full_disk_keeps_what_was_there(tmp_path):
-    place = tmp_path / "small"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a small file system cannot be mounted here")
-    try:
-        small, large = {"a": np.zeros(50_000, np.uint8)}, {"a": np.zeros(2_000_000, np.uint8)}
+    small, large = {"a": np.zeros(50_000, np.uint8)}, {"a": np.zeros(2_000_000, np.uint8)}
+    with small_disk(tmp_path / "small", "1m") as place:
         for step in (1, 2):
             write_checkpoint(place, step, small, {})
         before = names(place)
         with pytest.raises(OSError, match="No space left"):
             write_checkpoint(place, 3, large, {})
         assert names(place) == before and latest_checkpoint(place).step == 2
-    finally:
-        subprocess.run(["umount", str(place)], check=True)

@@ -92,6 +92,8 @@ def test_what_fails_is_found_and_named_and_the_rest_is_summed_up(plan):
     assert 0 < told.low < told.seconds < told.high and told.each[0] <= told.each[1]
     assert 2e8 < told.worker_bytes == told.memory_bytes < 5e9 and told.disk_bytes > 1000
     assert set(told.table["status"]) <= {"failing", "measured", "estimated", "not built"}
+    left = told.table["status"].eq("not built").any()
+    assert ("were not looked at" in repr(told)) == left, "what was left out is said"
     failing = told.table[told.table["status"] == "failing"]
     assert (failing["depth"] > 3).all() and failing["seconds"].isna().all()
     assert not Path("nowhere").exists() and not children()

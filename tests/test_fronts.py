@@ -20,7 +20,7 @@ from imgrec.datasets import digits
 from imgrec.engine import begin, note
 from imgrec.fronts import Mixture, hypervolume, mixture_of, undominated
 from imgrec.journal import Journal, read_journal
-from imgrec.link import Outcome
+from imgrec.link import Outcome, weights_file
 from imgrec.objectives import objectives_of
 from imgrec.pareto import front_of, pareto
 from imgrec.plan import Plan
@@ -159,6 +159,26 @@ def test_cut_off_anywhere_a_search_asks_for_the_same_points(tmp_path, strategy):
         assert points_of(run(task).state) == points_of(whole)
 
 
+def leaves_weights(plan, trial, link):
+    "Stands in for a training that keeps weights."
+    outcome = pretend(plan, trial, link)
+    link.files.best.parent.mkdir(exist_ok=True)
+    link.files.best.write_bytes(bytes(100_000))
+    return outcome
+
+
+@pytest.mark.parametrize(("room", "whole"), [(None, True), (1.15e-3, False)])
+def test_the_weights_of_a_front_stay_while_there_is_room(tmp_path, room, whole):
+    task = task_in(tmp_path, "random", trials=40)
+    task = replace(task, budget=Budget(trials=40, disk_gb=room))
+    state = run(task, leaves_weights).state
+    front = set(front_of(state)["trial"])
+    best = {trial.trial for trial in sorted(state.scored, key=state.rank)[: task.keep]}
+    kept = {int(path.name.split("-")[0]) for path in (tmp_path / "weights").iterdir()}
+    assert len(state.trials) == 40 and len(front - best) >= 3
+    assert kept == (best | front if whole else best)
+
+
 @pytest.mark.parametrize("strategy", ["random", "grid", "halving", "hyperband"])
 def test_strategies_without_a_model_only_note_the_others(tmp_path, strategy):
     several = run(task_in(tmp_path / "several", strategy, trials=6)).state
@@ -271,6 +291,12 @@ def test_a_training_logs_what_its_network_costs(tmp_path):
     assert table["multiply_adds"].tolist() == [26 * n for n in (2, 4)]
     assert (table["seconds_per_epoch"] > 0).all() and table["val_loss"].notna().all()
     assert search.best().trial in search.front()["trial"].tolist()
+    for number in search.front()["trial"]:
+        assert search.best_model(number).count_params() == table["parameters"][number - 1]
+    lost, other = search.best().trial, 3 - search.best().trial
+    weights_file(tmp_path, lost, "best").unlink()
+    with pytest.raises(SearchError, match=rf"of trials {other}, not of {lost}; winner\("):
+        search.best_model()
     assert search.best().objective == "val_accuracy" and search.to_code().count("monitor=") == 1
     with pytest.raises(SearchError, match="val_loss"):
         Search(*about, objective=wanted[:2], directory=tmp_path, **how)

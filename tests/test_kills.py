@@ -2,14 +2,18 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from disks import small_disk
 
+from imgrec.commands import send, waiting
 from imgrec.oracles import ORACLES
 
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="each life of a search is a fork")
 SCRIPT = Path(__file__).with_name("scripted.py")
 KILLS = 1000 if os.environ.get("IMGREC_SLOW") else 200
 
@@ -24,14 +28,25 @@ def seen(*words):
 
 
 @pytest.mark.parametrize("strategy", [*ORACLES, "repeated"])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, 1, 2])
 def test_a_search_that_is_killed_loses_nothing_and_repeats_nothing(strategy, workers):
-    found = seen(strategy, workers, KILLS // 2)
-    assert found["kills"] >= KILLS // 2 and found["searches"] >= 1
+    share = KILLS // 3 + 1
+    found = seen(strategy, workers, share)
+    assert found["kills"] >= share and found["searches"] >= 1
 
 
 def test_a_disk_that_is_full_at_any_byte_loses_nothing():
     assert seen("full", 40) == {"refused": 40, "trials": 16}
+
+
+def test_a_disk_that_is_full_at_any_write_loses_nothing(tmp_path):
+    with small_disk(tmp_path / "disk", "8k") as place:
+        found = seen("crowded", place)
+        assert set(found["codes"]) == {71, 72, 0}, "the journal, and what a trial keeps"
+        (place / "ballast").write_bytes(b"0" * shutil.disk_usage(place).free)
+        with pytest.raises(OSError, match="No space left"):
+            send(place / "search", "pause")
+        assert not list(waiting(place / "search")), "half a command"
 
 
 def test_ctrl_c_at_any_moment_is_a_stop():

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from disks import small_disk
 from oddities import write_folder
 from PIL import Image
 
@@ -123,49 +124,44 @@ def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path, monkeypatch, 
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def megabyte(tmp_path):
     "A file system of one megabyte."
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with small_disk(tmp_path / "disk", "1m") as place:
+        yield place
 
 
-def test_a_full_disk_is_a_clear_error_and_leaves_no_partial_file(folder, small_disk, monkeypatch):
-    monkeypatch.setenv("IMGREC_CACHE", str(small_disk))
+def test_a_full_disk_is_a_clear_error_and_leaves_no_partial_file(folder, megabyte, monkeypatch):
+    monkeypatch.setenv("IMGREC_CACHE", str(megabyte))
     monkeypatch.setenv("IMGREC_CACHE_GB", "1")
     catalog = Catalog.from_folder(folder)
-    (small_disk / "ballast").write_bytes(bytes(900_000))
-    before = {path for path in small_disk.rglob("*") if path.is_file()}
+    (megabyte / "ballast").write_bytes(bytes(900_000))
+    before = {path for path in megabyte.rglob("*") if path.is_file()}
     with pytest.raises(DataError, match=r"need 4\.7 MB in .*disk.*disk are free.*cache=.off"):
         pack(catalog, (256, 256, 3), cache="disk")
-    left = {path for path in small_disk.rglob("*") if path.is_file()} - before
+    left = {path for path in megabyte.rglob("*") if path.is_file()} - before
     assert {path.suffix for path in left} <= {".lock"}
 
 
 def test_a_disk_that_fills_up_while_the_table_is_made_ends_with_an_error_that_says_so(
-    folder, small_disk, monkeypatch
+    folder, megabyte, monkeypatch
 ):
-    monkeypatch.setenv("IMGREC_CACHE", str(small_disk))
+    monkeypatch.setenv("IMGREC_CACHE", str(megabyte))
     monkeypatch.setenv("IMGREC_CACHE_GB", "1")
     catalog, shape = Catalog.from_folder(folder), (64, 64, 3)
     real = packed.Decoder.read
 
     def and_fill_the_disk(decoder, row):
         if row == 0:
-            free = shutil.disk_usage(small_disk).free
-            (small_disk / "ballast").write_bytes(bytes(free // 4096 * 4096))
+            free = shutil.disk_usage(megabyte).free
+            (megabyte / "ballast").write_bytes(bytes(free // 4096 * 4096))
         return real(decoder, row)
 
     monkeypatch.setattr(packed.Decoder, "read", and_fill_the_disk)
     with pytest.raises(DataError, match=r"need 0\.3 MB in .*disk.*No space left"):
         pack(catalog, shape, cache="disk")
     monkeypatch.undo()
-    monkeypatch.setenv("IMGREC_CACHE", str(small_disk))
-    (small_disk / "ballast").unlink()
+    monkeypatch.setenv("IMGREC_CACHE", str(megabyte))
+    (megabyte / "ballast").unlink()
     assert pack(catalog, shape, cache="disk").ok.all()
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from disks import small_disk
 from trainee import EPOCHS
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
@@ -91,21 +92,6 @@ def test_a_damaged_state_is_said_and_the_one_before_is_used(tmp_path, unbroken):
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
     assert f"{newest.name} is damaged" in to_the_end(tmp_path, unbroken)
-
-
-@contextlib.contextmanager
-def small_disk(place, size):
-    "A disk of its own with little room."
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True
-    )
-    if made.returncode:
-        pytest.skip("no disk can be mounted here")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_full_disk_ends_it_with_an_error_and_nothing_is_lost(tmp_path, unbroken):

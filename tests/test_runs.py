@@ -590,7 +590,9 @@ def test_other_versions_are_said(splits, tmp_path):
 def test_other_arrays_are_another_training(tmp_path):
     train([(PICTURES, LABELS)], tmp_path)
     assert train([(PICTURES.copy(), LABELS)], tmp_path).finished
-    with pytest.raises(RunError, match=r"catalog: 'arrays [0-9a-f]+' became 'arrays"):
+    with pytest.raises(
+        RunError, match=r"data \(pictures, labels or parts\): 'arrays [0-9a-f]+' became 'arrays"
+    ):
         train([(PICTURES, (LABELS + 1) % 3)], tmp_path)
 
 

@@ -6,15 +6,18 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
+import keras
 import pytest
 
 from imgrec.budget import Budget
+from imgrec.commands import send, waiting
 from imgrec.core import DataError, ImgrecError, JournalError, SearchError
 from imgrec.data import from_datasets, load
 from imgrec.datasets import digits
 from imgrec.journal import read_journal, rescue
-from imgrec.link import Outcome
+from imgrec.link import BEGINS, Outcome
 from imgrec.plan import model_of, splits_of
 from imgrec.search import Search
 from imgrec.space import Choice, Fixed, Float, Int, Space
@@ -146,6 +149,94 @@ def test_a_view_waits_for_a_search_that_begins_but_not_for_one_that_has_failed(t
     log.write_text("Traceback (most recent call last): ...")
     with pytest.raises(SearchError, match="no journal"):
         attached(tmp_path)
+    with log.open("a") as file:
+        file.write(f"\n{BEGINS} 2026-01-01 00:00:00\nloading")
+    later = threading.Timer(0.3, journal.touch)
+    later.start()
+    assert attached(tmp_path).snapshot().status == "empty", "the one before had failed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"command": "budget", "budget": {"trials": 3}, "n": 5, "event": "a", "spent": -1}',
+        '{"command": "enqueue", "point": {"width": 2, "depth": 1, "learning_rate": NaN}}',
+        '{"command": "budget", "budget": {"trials": 1e999}}',
+        '{"command": ["stop"], "id": 7}',
+        '{"command": "drop"}',
+        '{"command": "enqueue", "point": {"width": 2, "depth": 1, "learning_rate": 1'
+        + "0" * 400
+        + "}}",
+        "[" * 100_000,
+        "[]",
+        "{",
+    ],
+)
+def test_a_command_that_somebody_has_written_by_hand_does_no_harm(few, tmp_path, text):
+    (tmp_path / "commands").mkdir()
+    (tmp_path / "commands" / "1-by-hand.json").write_text(text)
+    (tmp_path / "commands" / "2-a-folder.json").mkdir()
+    point = {"width": 4, "depth": 2, "learning_rate": 0.05}
+    send(tmp_path, "enqueue", point=point)
+    search = a_search(few, tmp_path, budget=2).run()
+    assert search.snapshot().trials[1].point == point, "it is not dropped by another one's command"
+    events = read_journal(tmp_path / "journal.log").events
+    assert [event["n"] for event in events] == list(range(1, len(events) + 1))
+    _, told = (event for event in events if event["event"] == "command")
+    assert bool(told["refused"]) == ("spent" not in text) and told["id"] == "1-by-hand"
+    assert len(search.results()) == (2 if told["refused"] else 3)
+
+
+def test_a_network_that_is_built_by_its_first_batch_is_trained(few, tmp_path):
+    def lazy(spec, width):
+        layers = [keras.layers.Flatten(), keras.layers.Dense(width)]
+        return keras.Sequential([*layers, keras.layers.Dense(spec.classes, "softmax")])
+
+    how = {"epochs": 1, "executor": "inline", "progress": "none", "directory": tmp_path}
+    found = Search(Space(width=Choice(2, 4)), lazy, few, "grid", budget=2, **how).run().results()
+    assert found["status"].tolist() == ["finished"] * 2, found["reason"].tolist()
+    assert found["parameters"].tolist() == [64 * n + n + 10 * n + 10 for n in (2, 4)]
+
+
+def test_commands_keep_their_order_when_the_clock_is_set_back(tmp_path, monkeypatch):
+    times = iter([5_000, 3_000, 4_000])
+    monkeypatch.setattr(time, "time_ns", lambda: next(times, 9_000))
+    for command in ("pause", "unpause", "stop"):
+        send(tmp_path, command)
+    assert [told["command"] for _, told in waiting(tmp_path)] == ["pause", "unpause", "stop"]
+
+
+def test_a_torn_end_is_cut_off_and_said(few, tmp_path, capsys):
+    first = trials_of(a_search(few, tmp_path, budget=2).run())
+    with (tmp_path / "journal.log").open("ab") as file:
+        file.write(b'{"n": 99, "ev')
+    search = a_search(few, tmp_path, budget=3, progress="auto")
+    assert "13 bytes of a line that a crash has torn are cut off" in capsys.readouterr().out
+    assert trials_of(search.run())[:2] == first and len(search.results()) == 3
+
+
+def test_failures_in_a_row_end_a_search_that_wants_it_so(few, tmp_path):
+    def broken(plan, trial, link):
+        raise ValueError("no")
+
+    for most, count, reason in ((3, 3, "3 trials failed in a row"), (None, 8, "done")):
+        search = a_search(few, tmp_path / str(most), budget=Budget(trials=8, failures=most))
+        search.runner = broken
+        assert (len(search.run().results()), search.snapshot().reason) == (count, reason)
+
+
+def test_other_pictures_another_helper_and_other_options_are_another_search(few, tmp_path):
+    def options(rate):
+        return lambda: {"weight_decay": rate}
+
+    a_search(few, tmp_path, budget=1, fit_options=options(0.1)).run()
+    a_search(few, tmp_path, budget=1, fit_options=options(0.1))
+    with pytest.raises(SearchError, match="fit_options"):
+        a_search(few, tmp_path, budget=1, fit_options=options(0.2))
+    table = few.catalog.table
+    other = replace(few.catalog, table=table.assign(label=table["label"].to_numpy()[::-1]))
+    with pytest.raises(SearchError, match=r"differs: data \(pictures, labels or parts\)"):
+        a_search(load(other, image_size=8), tmp_path, budget=1, fit_options=options(0.1))
 
 
 def test_a_failure_is_one_line_without_colours(few, tmp_path):
@@ -167,6 +258,7 @@ def test_a_hint_comes_once_after_three_failures_and_no_score(few, tmp_path, caps
     search.runner = broken
     search.run()
     assert capsys.readouterr().out.count("stop() ends the search") == 1
+    assert search.results()["status"].tolist() == ["failed"] * 5, "it goes on"
 
 
 def test_a_point_by_hand_comes_back_with_its_defaults(few, tmp_path):
@@ -343,6 +435,23 @@ def test_a_promoted_trial_goes_on_with_its_parents_weights(few, tmp_path):
     assert last.point == trials[last.parent].point
     kept = {path.name for path in (tmp_path / "weights").iterdir()}
     assert f"{last.parent}-last.weights.h5" not in kept, "it was continued"
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_the_size_of_a_model_is_known_however_its_trial_ends(few, tmp_path, runs):
+    how = {"objective": "val_loss", "epochs": 40, "executor": "inline", "progress": "none"}
+    how |= {"executions_per_trial": runs, "directory": tmp_path}
+    wide = Space(width=Choice(2, 4), learning_rate=Float(1e-3, 1e30, log=True))
+    search = Search(wide, "small_cnn", few, budget=1, **how)
+    for rate in (1e30, 1e-3):
+        search.enqueue({"width": 4, "learning_rate": rate})
+    search.run()
+    search.limit(Budget(trials=2, trial_minutes=1e-3))
+    search.run()
+    found = search.results()
+    assert found["status"].tolist() == ["failed", "pruned"], found["reason"].tolist()
+    model = model_of(search.plan.build, few.spec, search.snapshot().trials[1].point, seed=0)
+    assert found["parameters"].tolist() == [model.count_params()] * 2
 
 
 def test_a_change_is_checked_like_a_beginning(few, tmp_path):

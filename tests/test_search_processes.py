@@ -1,22 +1,28 @@
 """Real trainings in processes of their own, which are killed, held back and found again."""
 
+import contextlib
 import json
 import linecache
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
+import numpy as np
 import psutil
 import pytest
 from waiting import until
 
+from imgrec.catalog import Catalog
 from imgrec.core import SearchError
 from imgrec.data import load
 from imgrec.datasets import digits
 from imgrec.journal import read_journal
+from imgrec.link import Outcome
 from imgrec.oracles import ORACLES
+from imgrec.plan import splits_of
 from imgrec.search import Search
 from imgrec.space import Choice, Float, Space
 from imgrec.state import replay
@@ -111,8 +117,7 @@ def test_real_trainings_killed_three_times_come_to_the_same_table(few, tmp_path,
     scores = [trial.score for trial in whole.snapshot().trials.values()]
     assert [trial.score for trial in state.trials.values()] == pytest.approx(scores, abs=0.06)
     sizes = {n: trial.scores["parameters"] for n, trial in state.trials.items()}
-    whole_trials = [n for n, trial in state.trials.items() if trial.status == "finished"]
-    assert [sizes[n] for n in whole_trials] == [state.trials[n].parameters for n in whole_trials]
+    assert sizes == {n: trial.parameters for n, trial in state.trials.items()}
     assert last.front()["parameters"].min() == min(sizes.values()), "nothing smaller is as good"
 
 
@@ -164,6 +169,57 @@ def test_a_search_outlives_who_has_started_it_and_is_steered_by_others(tmp_path)
     hand = [each.point for each in state.trials.values() if each.by == "hand"]
     assert hand == [{"width": 4, "learning_rate": 0.02, "depth": 1}]
     assert not list((place / "commands").glob("*.json")), "all commands were taken"
+
+
+def looks_at_its_pictures(plan, trial, link):
+    "Stands in for a training: the pictures and their table are mapped, and nobody's own."
+    splits = splits_of(plan, trial.point)
+    assert isinstance(splits.catalog.arrays, np.memmap), type(splits.catalog.arrays)
+    link.report(1, {"val_accuracy": float(splits.catalog.arrays[:9].mean() / 255)}, 0.1)
+    return Outcome(link.score, link.best_epoch, 0.1)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory that others can map")
+def test_pictures_in_arrays_are_in_memory_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMGREC_CACHE", str(tmp_path / "cache"))
+    draw = np.random.default_rng(0)
+    x = draw.integers(0, 256, (2000, 16, 16, 3), np.uint8)
+    catalog = Catalog.from_arrays(x, np.arange(2000) % 10).split(valid=0.3, test=0)
+    search = a_search(load(catalog, image_size=16), tmp_path / "s", budget=4, workers=2)
+    search.runner = looks_at_its_pictures
+    found = search.run().results()
+    assert found["status"].tolist() == ["finished"] * 4, found["reason"].tolist()
+    assert found["score"].tolist() == pytest.approx([catalog.arrays[:9].mean() / 255] * 4)
+    assert len(list((tmp_path / "cache").rglob("manifest.json"))) == 1, "one table for both"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to a process alone")
+@pytest.mark.parametrize("moment", ["at once", "it loads", "it trains"])
+def test_ctrl_c_stops_what_runs_elsewhere_and_nothing_is_left_behind(few, tmp_path, moment):
+    reached = {
+        "at once": lambda: True,
+        "it loads": (tmp_path / "engine.log").exists,
+        "it trains": lambda: epochs(tmp_path) >= 2,
+    }
+    search = a_search(few, tmp_path, budget=3, epochs=30, workers=1)
+
+    def press():
+        until(reached[moment])
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    with contextlib.suppress(KeyboardInterrupt):
+        thread.start()
+        search.run()
+        thread.join()
+    assert not search.running and not search.snapshot().with_status("running")
+    count = epochs(tmp_path)
+    assert count < 3 * 30
+    time.sleep(1)
+    assert epochs(tmp_path) == count, "somebody goes on"
+    done = a_search(few, tmp_path, budget=3, epochs=30, workers=1).run().results()
+    assert done["status"].tolist() == ["finished"] * 3 and done["epochs"].tolist() == [30] * 3
 
 
 def test_two_starts_are_one_search_and_a_broken_one_says_why(few, tmp_path, capsys):
