@@ -283,10 +283,10 @@ def _ended(state: SearchState, event: Mapping[str, Any]) -> None:
     "A start of a trial has ended, in one of four ways."
     trial = _moved(state, event, "running")
     names = ("score", "best_epoch", "error", "parameters", "scores", "reason")
-    told = {name: event[name] for name in names if name in event}
+    lost = names[:3] if event["event"] == "trial_failed" else ()  # those of a start before it
+    told = dict.fromkeys(lost) | {name: event[name] for name in names if name in event}
     told["seconds"] = round(trial.seconds + event.get("seconds", 0.0), 3)
-    status = event["event"].removeprefix("trial_")
-    state.trials[trial.trial] = _with(trial, status=status, **told)
+    state.trials[trial.trial] = _with(trial, status=event["event"].removeprefix("trial_"), **told)
 
 # %% ../nbs/14a_state.ipynb #e0b2527f
 _CHANGES: dict[str, Callable[[SearchState, Mapping[str, Any]], None]] = {

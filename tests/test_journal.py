@@ -297,6 +297,20 @@ def test_each_trial_has_one_end_and_the_best_is_the_best(events):
     assert (other.best.score if other.best else None) == min(scores, default=None)
 
 
+def test_a_trial_that_fails_when_it_comes_back_has_no_score_of_before():
+    point = {"trial": 1, "point": {"width": 2}, "seed": 0, "epochs": 2}
+    events = [
+        {"event": "trial_asked", **point, "initial_epoch": 0, "parent": None},
+        {"event": "trial_started", "trial": 1, "worker": "here"},
+        {"event": "epoch_ended", "trial": 1, "epoch": 1, "logs": {"a": 0.4}, "seconds": 1.0},
+        {"event": "trial_interrupted", "trial": 1, "reason": "killed", "score": 0.4},
+        {"event": "trial_started", "trial": 1, "worker": "here"},
+        {"event": "trial_failed", "trial": 1, "reason": "no", "traceback": "", "seconds": 1.0},
+    ]
+    assert replay(events[:4]).trials[1].score == 0.4
+    assert replay(events).trials[1].score is None and replay(events).best is None
+
+
 @settings(deadline=None)
 @given(histories(), st.data())
 def test_an_event_that_cannot_follow_is_refused_and_changes_nothing(events, data):
