@@ -41,13 +41,14 @@ def _compiled(code: CodeType) -> str:
 def _written(made: Any) -> str:
     "The source of a function or a class; without it, what it is compiled to."
     code = getattr(made, "__code__", None)
-    try:
-        if getattr(made, "__name__", "") != "<lambda>":
-            return inspect.getsource(made)
-    except (OSError, TypeError):  # made by exec, or of C
-        pass
     usual = [getattr(made, name, None) for name in ("__defaults__", "__kwdefaults__")]
-    return "" if code is None else f"{_compiled(code)} {_value(usual)}"
+    compiled = "" if code is None else f"{_compiled(code)} {_value(usual)}"
+    if getattr(made, "__name__", "") == "<lambda>":
+        return compiled
+    try:
+        return inspect.getsource(made)
+    except (OSError, TypeError):  # made by exec, or of C
+        return compiled
 
 # %% ../nbs/13l_digests.ipynb #624b9445
 def _names(code: CodeType) -> set[str]:

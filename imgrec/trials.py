@@ -70,7 +70,7 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         "Start the clock."
         self.started, self.link.waited = time.perf_counter(), 0.0
-        self.link.parameters = self.model.count_params()
+        self.link.parameters = self.link.parameters or self.model.count_params()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         "Wait or leave if told."

@@ -76,8 +76,7 @@ def _train_again(
     plan: Plan, trial: TrialState, seed: int, directory: Path | None, progress: str
 ) -> Run:
     "One training of a trial's point on all pictures but the test."
-    before = splits_of(plan, trial.point)
-    splits = with_validation(before)
+    splits = with_validation(splits_of(plan, trial.point))
     if splits.catalog is not None:
         splits = splits.with_options(seed=seed)
     epochs = trial.best_epoch or 1
