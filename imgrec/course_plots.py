@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['require_columns', 'jitter', 'titled', 'letters_up', 'plot_timeline', 'plot_learning_curves', 'plot_brackets',
-           'plot_front']
+           'factors_along', 'plot_front']
 
 # %% ../nbs/17a_course_plots.ipynb #42cff169
 from typing import Any
@@ -246,12 +246,16 @@ def _short(value: float, _: Any = None) -> str:
             return f"{value / size:g} {letter}"
     return f"{value:g}"
 
-
-def _factors_along(ax: Axes, which: str) -> None:
+# %% ../nbs/17a_course_plots.ipynb #ad612dc6
+def factors_along(
+    ax: Axes,  # Any
+    which: str,  # "x" or "y"
+    digits: tuple[int, ...] = (1, 2, 5),  # First digits of the numbers that are shown
+) -> None:
     "Make an axis one of factors, with numbers that can be read at once."
     ax.set(**{f"{which}scale": "log"})
     axis = getattr(ax, f"{which}axis")
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_locator(LogLocator(subs=digits))
     axis.set_major_formatter(FuncFormatter(_short))
     axis.set_minor_formatter(NullFormatter())
 
@@ -286,7 +290,7 @@ def plot_front(
         values = table[name].to_numpy(float)
         far = 2 if name in COSTS else 30
         if len(values) and values.min() > 0 and values.max() >= far * values.min():
-            _factors_along(ax, which)
+            factors_along(ax, which)
     ax.set_xlabel(plain_text(x, 40), fontsize=9)
     ax.set_ylabel(plain_text(y, letters_up(ax)), fontsize=9)
     ax.tick_params(labelsize=9)

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from .axes import COLOURS, inches, new_axes, plain_text
 from imgrec.course_plots import (
+    factors_along,
     jitter,
     letters_up,
     plot_brackets,
@@ -96,15 +97,25 @@ def _spread(items: list[Any], most: int) -> list[Any]:
     return [items[int(at)] for at in np.linspace(0, len(items) - 1, min(len(items), most))]
 
 
+def _numbers(values: pd.Series, ax: Axes, which: str, log: bool) -> np.ndarray:
+    "Numbers along an axis: of factors, where they are on a logarithmic scale."
+    numbers = values.to_numpy(float)
+    if log:
+        wide = len(numbers) > 0 and numbers.max() > 50 * numbers.min()
+        factors_along(ax, which, (1,) if wide else (1, 2, 5))
+        return numbers
+    ax.set(**{f"{which}scale": "linear"})
+    if all(isinstance(value, int) for value in values):
+        getattr(ax, f"{which}axis").set_major_locator(MaxNLocator(integer=True))
+    return numbers
+
+# %% ../nbs/17b_insight_plots.ipynb #6bf0d80f
 def _positions(part: pd.DataFrame, prefix: str, ax: Axes, which: str) -> np.ndarray:
     "Where values lie on the x or y axis, which gets its scale and labels."
     scales, values = set(part[f"{prefix}scale"]), part[f"{prefix}value"]
     axis = ax.xaxis if which == "x" else ax.yaxis
     if "list" not in scales:
-        ax.set(**{f"{which}scale": "log" if "log" in scales else "linear"})
-        if "log" not in scales and all(isinstance(value, int) for value in values):
-            axis.set_major_locator(MaxNLocator(integer=True))
-        return values.to_numpy(float)
+        return _numbers(values, ax, which, "log" in scales)
     places = part[f"{prefix}place"].to_numpy(float).round(6)
     named = dict(sorted(zip(places, values, strict=True), key=lambda pair: pair[0]))
     kept = _spread(list(named), _TOP)

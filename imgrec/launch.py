@@ -190,9 +190,14 @@ job = sys.stdin.buffer.read()
 from imgrec.serving import leave, load_keras
 from imgrec.workers import begun
 ahead = [begun({threads}) for _ in range({workers})]
-load_keras()
-from imgrec.launch import main
-main(job, ahead)
+try:
+    load_keras()
+    from imgrec.launch import main
+    main(job, ahead)
+except BaseException:
+    for each in ahead:
+        each.kill()  # else this process would wait for them, and they for it
+    raise
 leave()
 """
 

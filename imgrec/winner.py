@@ -152,7 +152,7 @@ class Winner:
 def _fallen(found: Winner) -> str:
     "A word where the test part says less than the search had led to expect; else empty."
     sure, look = found.standing, found.look
-    if sure is None or look is None or look.trial != sure.best:
+    if sure is None or look is None or not found.trial == look.trial == sure.best:
         return ""
     low, high = sure.low, sure.high
     worse = look.high < low if sure.direction == "max" else look.low > high

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -169,6 +170,21 @@ def test_log_entries_have_log_axes_and_lists_their_values():
     ax = plot_pair(pairs(state, "width", "rate"))
     assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "log")
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["16", "32", "64"]
+
+
+@pytest.mark.parametrize("low, high", [(0.003, 0.03), (0.01, 0.04), (1e-4, 1e-1), (1e-6, 1.0)])
+def test_labels_of_a_log_axis_do_not_cover_each_other(low, high):
+    table = slices(state_of(60), "rate")
+    shares = np.linspace(0, 1, len(table))
+    ax = plot_slice(table.assign(value=low * (high / low) ** shares))
+    ax.figure.canvas.draw()
+    ticks = [*ax.get_xticklabels(), *ax.get_xticklabels(minor=True)]
+    texts = [each for each in ticks if each.get_text()]
+    boxes = [each.get_window_extent() for each in texts]
+    inside = [box for box in boxes if ax.bbox.x0 - 1 <= (box.x0 + box.x1) / 2 <= ax.bbox.x1 + 1]
+    inside.sort(key=lambda box: box.x0)
+    assert len(inside) >= 2
+    assert all(left.x1 < right.x0 for left, right in pairwise(inside))
 
 
 def test_failed_trials_are_seen_where_they_lie():

@@ -235,3 +235,13 @@ def test_two_starts_are_one_search_and_a_broken_one_says_why(few, tmp_path, caps
     assert search.results()["reason"].str.contains("builder's file is gone").all()
     log = (tmp_path / "engine.log").read_text()
     assert "The search has ended: done." in log
+
+
+def test_of_two_that_begin_at_once_one_runs_and_the_other_ends(few, tmp_path):
+    searches = [a_search(few, tmp_path, workers=1, epochs=1) for _ in range(2)]
+    for each in searches:
+        each.start()
+    codes = [each.process.wait(timeout=180) for each in searches]
+    assert sorted(codes) == [0, 1], "neither waits for ever"
+    assert "is being written by process" in (tmp_path / "engine.log").read_text()
+    assert len(searches[0].snapshot().with_status("finished")) == 4

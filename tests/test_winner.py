@@ -164,6 +164,7 @@ def test_a_winner_has_all_that_is_known(splits, tmp_path):
         assert ("WORSE" in repr(replace(found, standing=sure))) == said
         other = replace(found.look, trial=1)
         assert "WORSE" not in repr(replace(found, standing=sure, look=other))
+        assert "WORSE" not in repr(replace(found, trial=found.trial + 1, standing=sure))
 
 
 def test_a_winner_that_was_killed_goes_on(splits, tmp_path, monkeypatch):
