@@ -41,12 +41,6 @@ def files_below(folder: Path) -> set[Path]:
     return {p for p in folder.rglob("*") if p.suffix != ".ipynb" and not ours & set(p.parts)}
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    "One process more than there are processors: many tests wait for processes of their own."
-    return (os.cpu_count() or 1) + 1
-
-
 @pytest.hookimpl(tryfirst=True)  # before the one that reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     "With several processes: a file is for one of them, so that what it shares is made once."

@@ -150,7 +150,7 @@ def test_a_point_is_measured_as_it_is_trained(plan):
 def test_what_training_alone_tells_is_found_too(plan):
     space = Space(units=Choice(4, 8), optimizer=Choice("adamw", "adamm"))
     points = [{"units": u, "optimizer": o} for u in (4, 8) for o in ("adamw", "adamm")]
-    survey = surveyed(plan, points, Limits(seconds=15))
+    survey = surveyed(plan, points, Limits(seconds=60))
     assert {seen.point["optimizer"] for seen in survey.seen if seen.reason} == {"adamm"}
     assert {sample.point["optimizer"] for sample in survey.samples} == {"adamw"}
     assert space.size == 4
