@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -184,7 +183,7 @@ def test_labels_of_a_log_axis_do_not_cover_each_other(low, high):
     inside = [box for box in boxes if ax.bbox.x0 - 1 <= (box.x0 + box.x1) / 2 <= ax.bbox.x1 + 1]
     inside.sort(key=lambda box: box.x0)
     assert len(inside) >= 2
-    assert all(left.x1 < right.x0 for left, right in pairwise(inside))
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(inside))
 
 
 def test_failed_trials_are_seen_where_they_lie():

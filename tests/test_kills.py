@@ -46,9 +46,13 @@ def heard(words, process):
 def test_a_search_that_is_killed_loses_nothing_and_repeats_nothing(strategy):
     share = KILLS // 3 + 1
     how = [(strategy, workers, share) for workers in (0, 1, 2)]
-    for words, process in [(words, begun(words)) for words in how]:  # they wait, mostly
-        found = heard(words, process)
-        assert found["kills"] >= share and found["searches"] >= 1
+    processes = [begun(words) for words in how]  # at once: they wait, mostly
+    try:
+        found = [heard(*each) for each in zip(how, processes, strict=True)]
+    finally:
+        for process in processes:
+            process.kill()
+    assert all(each["kills"] >= share and each["searches"] >= 1 for each in found)
 
 
 def test_a_disk_that_is_full_at_any_byte_loses_nothing():
