@@ -87,6 +87,19 @@ def hand_over(
     next_steps(*measure, f"predict {place} photo.jpg")
 
 # %% ../nbs/24g_handover.ipynb #3e4455ca
+def _echo_standing(search: "Search") -> None:
+    "Say how sure the best trial is, and which others are worth a look."
+    from imgrec.core import OptionError, SearchError
+
+    try:
+        typer.echo(repr(search.standing()))
+    except (OptionError, SearchError) as error:  # an objective of one's own, no predictions
+        typer.echo(f"How sure that is cannot be said: {error}")
+    if len(search.task.plan.others):
+        typer.echo("The front, which no other trial beats:")
+        typer.echo(search.front().to_string(index=False))
+
+
 def hand_over_best(
     search: "Search",  # Begun before, or not
     output: Path,  # Where the classifier is saved
@@ -107,6 +120,7 @@ def hand_over_best(
             raise typer.Exit(130)
     best, plan = search.best(), search.plan
     typer.echo(repr(best))
+    _echo_standing(search)
     seed = run_seed(state.trials[best.trial].seed, best.run)
     splits = splits_of_run(plan, splits_of(plan, best.point), best.run, seed)
     model = search.best_model()

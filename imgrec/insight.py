@@ -106,7 +106,7 @@ def timeline(
             told = (trial, starts[trial], str(event["worker"]), clock, clock, "running", session)
             running[trial] = dict(zip(_TIMES, told, strict=True))
             rows.append(running[trial])
-        elif trial in running:
+        elif trial in running and name != "command":  # to skip it: it runs until it hears that
             running[trial]["ended"] = clock
             if name != "epoch_ended":
                 running.pop(trial)["how"] = name.removeprefix("trial_")

@@ -141,7 +141,7 @@ def plot_slice(
     ax.set_ylabel(plain_text(objective, letters_up(ax)), fontsize=9)
     ax.tick_params(labelsize=9)
     if table.empty:
-        ax.set(xticks=[], yticks=[], title="no trial has used it yet")
+        ax.set(xticks=[], yticks=[], title="no trial of this space has used it")
         return ax
     ax.set_xlabel(plain_text(table["hyperparameter"].iloc[0], 40), fontsize=9)
     x, y = _positions(table, "", ax, "x"), table["score"].to_numpy(float)

@@ -21,7 +21,7 @@ from .entries import ends_of
 from .hyperparameters import HyperBuilder
 from .models import build_model, model_options
 from .schedules import SCHEDULES
-from .space import Space, arguments_of, grid_values, used_with
+from .space import DATA_NAMES, FIT_NAMES, Space, arguments_of, grid_values, used_with
 
 # %% ../nbs/13c_plan.ipynb #74823c54
 Build = str | Callable[..., keras.Model]
@@ -87,7 +87,8 @@ def _check_options(build: Build, options: list[str]) -> None:
     for option in options:
         if known is not None and option not in known:
             name = build if isinstance(build, str) else getattr(build, "__name__", repr(build))
-            raise unknown(f"option of {name}", option, known or ["none"], SearchError)
+            settings = (*FIT_NAMES, *DATA_NAMES, "model", "frozen_layers")
+            raise unknown(f"option of {name}", option, [*known, *settings], SearchError)
 
 # %% ../nbs/13c_plan.ipynb #11d35eea
 _WHOLE = {"batch_size": 1, "image_size": 1, "epochs": 1, "early_stopping": 1, "frozen_layers": 0}

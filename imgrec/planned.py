@@ -7,7 +7,6 @@ __all__ = ['PlannedSearch']
 
 # %% ../nbs/14z_planned.ipynb #6c7921a8
 import subprocess
-import warnings
 from dataclasses import replace
 
 import keras
@@ -21,6 +20,7 @@ from .plan import Plan, model_of, splits_of
 from .space import Space
 from .state import TrialState
 from .task import Task
+from .trials import load_weights
 from .view import SearchView
 from .winner import Winner, winner
 from .workers import fair_share
@@ -39,7 +39,8 @@ def _trial(search: "PlannedSearch", number: int | None) -> TrialState:
     trials = search.snapshot().trials
     wanted = search.best().trial if number is None else number
     if wanted not in trials:
-        raise SearchError(f"There is no trial {number!r}. Expected one of 1 to {len(trials)}.")
+        known = f"Expected one of 1 to {len(trials)}." if trials else "There are none yet."
+        raise SearchError(f"There is no trial {number!r}. {known}")
     return trials[wanted]
 
 
@@ -59,9 +60,7 @@ def _best_model(search: "PlannedSearch", number: int | None) -> keras.Model:
         raise SearchError(f"{lost}; winner(trial={trial.trial}) trains again.")
     splits = splits_of(search.task.plan, trial.point)
     model = model_of(search.task.plan.build, splits.spec, trial.point, trial.seed)
-    with warnings.catch_warnings():  # an optimizer of the builder's begins anew
-        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-        model.load_weights(files[trial.trial])
+    load_weights(model, files[trial.trial])
     return model
 
 # %% ../nbs/14z_planned.ipynb #dffa46fb

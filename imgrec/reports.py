@@ -76,7 +76,8 @@ def search_facts(
     used = {"minutes": round(state.spent / 60, 3), "trials": state.counted}
     counts: dict[str, int] = {}
     for trial in state.trials.values():
-        counts[trial.status] = counts.get(trial.status, 0) + 1
+        status = "cut off" if trial.status == "running" and not running else trial.status
+        counts[status] = counts.get(status, 0) + 1
     return {
         "directory": str(view.directory),
         "running": running,
@@ -170,7 +171,10 @@ def search_text(
     wanted = ", ".join(f"{name} ({way})" for name, way in facts["objectives"].items())
     lines[0] += f"; {facts['strategy']}, by {wanted}"
     if facts["condition"] == "cut off":
-        lines.append("Its process ended without a word; engine.log there may say why.")
+        lines += [
+            "Its process ended without a word; engine.log there may say why. What began it goes on",
+            "with it, from what is written: the same imgrec tune, or the same Search(...).run().",
+        ]
     lines.append(_budget_text(facts))
     if facts["waiting"]:
         lines.append(f"Told, not taken yet: {printable(', '.join(facts['waiting']))}")

@@ -8,6 +8,7 @@ __all__ = ['Search', 'check_words']
 # %% ../nbs/15_search.ipynb #cb4f6cb7
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -30,7 +31,7 @@ from .planned import PlannedSearch
 # %% ../nbs/15_search.ipynb #6c93144c
 from .pruning import Pruning, as_pruning
 from .results import ending
-from .space import Space
+from .space import Space, space_changes
 from .state import SearchState, replay
 from imgrec.task import (
     Task,
@@ -54,11 +55,16 @@ def _say(search: "Search", text: str) -> None:
         print(text, flush=True)
 
 
-def _go_on_there(search: "Search", state: SearchState) -> None:
-    "Take over what was changed by hand in a search that is there."
-    space, budget = space_there(search.task, state), budget_there(search.task, state)
-    search.task = replace(search.task, space=space, budget=budget)
+def _go_on_there(search: "Search", state: SearchState) -> str:
+    "Take over what was changed by hand in a search that is there, and say what that is."
+    task = search.task
+    space, budget = space_there(task, state), budget_there(task, state)
+    changed = space_changes(task.space, space)
+    if budget != task.budget:
+        changed.append(f"budget: {task.budget!r} became {budget!r}")
+    search.task = replace(task, space=space, budget=budget)
     check_task(search.task)
+    return f" Kept as it was changed by hand: {'; '.join(changed)}." if changed else ""
 
 # %% ../nbs/15_search.ipynb #1f826086
 def _check_directory(search: "Search") -> None:
@@ -73,7 +79,7 @@ def _check_directory(search: "Search") -> None:
     if search.if_exists == "new":
         _say(search, f"The search that was there is now in {moved_aside(search.directory)}.")
         return
-    _go_on_there(search, state)
+    by_hand = _go_on_there(search, state)
     changes = changes_since(search.task, state)
     measures = [state.settings[name] for name in ("objective", "direction")]
     wanted = [search.task.plan.objective, search.task.plan.direction]
@@ -91,7 +97,7 @@ def _check_directory(search: "Search") -> None:
     goes_on = "It runs" if search.running else "It goes on there"
     if record.torn and not search.running:
         goes_on += f"; {many(record.torn, 'byte')} of a line that a crash has torn are cut off"
-    _say(search, f"{search.directory} holds this search: {state!r}. {goes_on}.")
+    _say(search, f"{search.directory} holds this search: {state!r}. {goes_on}.{by_hand}")
 
 # %% ../nbs/15_search.ipynb #b556eb6c
 class Search(PlannedSearch):
@@ -176,11 +182,22 @@ def check_words(
             raise unknown(name, word, [each for each in words if each])
 
 
+def _warn_of_training(plan: Plan) -> None:
+    "A warning where a score would be one of the pictures that a network is trained on."
+    if plan.splits.valid is not None and not plan.objective.startswith("val_"):
+        warnings.warn(
+            f"{plan.objective} tells how well a network knows the pictures that it was trained on, "
+            f"maybe by heart. Of the validation pictures tells val_{plan.objective}.",
+            stacklevel=4,
+        )
+
+
 def _check_search(search: Search) -> None:
     "Raise an error for what can be known to fail before the first trial."
     check_words(search.task.strategy, search.executor, search.if_exists, search.progress)
     fair_share(search.workers)  # an error for what is no number of them
     check_task(search.task)
+    _warn_of_training(search.task.plan)
     if search.executor != "inline":
         portable(search.data)
     if search.executor == "ray":

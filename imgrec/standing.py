@@ -240,7 +240,7 @@ def _told(found: Standing) -> str:
     ]
     if count > 1:
         lines += [
-            f"  noise floor: {floor}; two trials that differ by less cannot be told apart",
+            f"  noise floor: {floor}; of trials that differ by less, most cannot be told apart",
             f"  not to be told from the best: {others} (paired tests on the same pictures, Holm)",
             f"  suggestion: {_suggested(found)}",
         ]

@@ -8,6 +8,7 @@ __all__ = ['parsed_point', 'space_in', 'space_for', 'Orders', 'coming', 'steer',
 
 # %% ../nbs/24f_steering.ipynb #a4ed105b
 import json
+import math
 import shlex
 import time
 from collections.abc import Callable
@@ -125,6 +126,14 @@ def _wanted(view: SearchView, orders: Orders) -> tuple[Space | None, Budget, lis
     return changed, replace(budget, **told), points
 
 # %% ../nbs/24f_steering.ipynb #688a40d3
+def _used_up(state: SearchState, budget: Budget) -> str:
+    "A word where a limit is reached already."
+    used = {"trials": state.counted, "minutes": state.spent / 60}
+    limits = limits_of(budget)
+    over = [f"{n:.4g} {name}" for name, n in used.items() if n >= limits.get(name, math.inf)]
+    return f" {' and '.join(over)} are used already, so it ends." if over else ""
+
+
 def _sent(view: SearchView, orders: Orders) -> list[str]:
     "Say what is wanted, in an order in which it can be done."
     _check(view, orders)
@@ -136,7 +145,7 @@ def _sent(view: SearchView, orders: Orders) -> list[str]:
     if orders.trials is not None or orders.minutes is not None:
         view.limit(budget)
         words = ", ".join(f"{name} {value:g}" for name, value in limits_of(budget).items())
-        lines.append(f"In all it may use: {words}.")
+        lines.append(f"In all it may use: {words}.{_used_up(view.snapshot(), budget)}")
     if space is not None:
         view.edit(space)
         lines.append(f"Search the space of {orders.space}.")

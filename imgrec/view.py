@@ -9,7 +9,7 @@ __all__ = ['completed', 'SearchView', 'follow_on', 'attached']
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .budget import Budget, as_budget, extended, limits_of
 from .commands import send
@@ -96,6 +96,12 @@ class SearchView(SearchRecord):
         "Say what changes to the process that runs it, now or later."
         _say_change(self.directory, name, value)
 
+    if not TYPE_CHECKING:  # which would take any name for known
+
+        def __getattr__(self, name: str) -> Any:
+            "An error for what is not there; of what a search can, one that says how to come by it."
+            return _lacking(self, name)
+
     def wait(
         self,
         timeout: float | None = None,  # Seconds; None: as long as it takes
@@ -104,16 +110,38 @@ class SearchView(SearchRecord):
         return follow_on(self, lambda text: None, timeout)
 
 # %% ../nbs/14w_view.ipynb #3133ff1a
-def _tell(view: SearchView, command: str, trial: int | None = None) -> None:
-    "Send a command that needs somebody who runs the search."
+_NEEDS_CODE = ("best_model", "forecast", "plan", "run", "start", "to_code", "winner")
+
+
+def _lacking(view: SearchView, name: str) -> Any:
+    "Raise an `AttributeError` for something that a view has not."
+    if name not in _NEEDS_CODE:
+        return object.__getattribute__(view, name)  # the error as it was, also one in a property
+    raise AttributeError(
+        f"A view has no {name!r}: a directory holds neither the data nor the code of a search. "
+        f"Make it again as it was begun: Search(space, build, data, ..., directory="
+        f"{str(view.directory)!r}).{name}",
+        name=name,
+        obj=view,
+    )
+
+
+def _require_running(view: SearchView, command: str) -> None:
+    "Raise a `SearchError` for what needs somebody who runs the search, if nobody does."
     if not view.running:
         where = f"Nobody runs the search in {view.directory}"
         raise SearchError(f"{where}: there is nothing to {command}.")
+
+
+def _tell(view: SearchView, command: str, trial: int | None = None) -> None:
+    "Send a command that needs somebody who runs the search."
+    _require_running(view, command)
     send(view.directory, command, trial=trial)
 
 
 def _skip(view: SearchView, trial: int | None) -> None:
     "Send which trial to skip."
+    _require_running(view, "skip")
     running = [each.trial for each in view.snapshot().with_status("running")]
     if trial is None and len(running) == 1:
         trial = running[0]

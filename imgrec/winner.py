@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from .core import DataError, OptionError, SearchError, many
 from .data import Splits, load
-from .looks import Look, score_once
+from .looks import Look, look_noted, score_once
 from .measures import measure_of
 from .oracles import hashed_seed
 from .plan import Plan, model_of, splits_of
@@ -221,11 +221,12 @@ def winner(
             "split(test=0.15) before the search, or ask for winner(test=False)."
         )
     sure, reason = _standing_of(state, place)
-    runs = retrained(plan, state, chosen.trial, seeds, place, progress)
-    objective, look = state.settings["objective"], None
+    objective, of_seeds, look = state.settings["objective"], seeds_for(chosen, seeds), None
+    asked = (splits, place, chosen.trial, of_seeds, _measured(objective), again)
     if test:
-        models, known = [run.model for run in runs], seeds_for(chosen, seeds)
-        measure = _measured(objective)
-        look = score_once(models, splits, place, chosen.trial, known, measure, again)
+        look = look_noted(*asked)  # before the training, which may take hours
+    runs = retrained(plan, state, chosen.trial, seeds, place, progress)
+    if test and look is None:
+        look = score_once([run.model for run in runs], *asked)
     about = (chosen.trial, chosen.point, chosen.score or 0.0, objective, sure, reason)
     return Winner(*about, len(runs[0].history), tuple(runs), look)

@@ -355,12 +355,25 @@ def test_tune_saves_the_best_and_can_be_continued(folder, tmp_path):
     words += ["--space", space]
     text = run(*words, "--trials", 1).stdout
     assert "Best of 1: trial 1" in text and "Validation: accuracy" in text
+    assert "expected on new pictures" in text
     again = run(*words, "--trials", 2).stdout
     assert "It goes on there" in again and "trial 2" in again and "trial 1:" not in again
     point = load_classifier(tmp_path / "c").contract["notes"]["point"]
     assert point["learning_rate"] == 0.002 and point["dense"] in (2, 4, 8)
     result = run(*words, "--trials", 2, "--seed", 1, status=1)
     assert "differs" in result.stderr
+
+
+def test_tune_shows_the_front_of_several_objectives(folder, tmp_path):
+    space = tmp_path / "space.json"
+    space.write_text(Space(dense=Choice(2, 4), learning_rate=0.002).to_json())
+    words = ["tune", folder, "--epochs", 1, "--image-size", 12, "--model", "two_conv"]
+    words += ["--space", space, "--trials", 2, "--output", tmp_path / "c", "--executor", "inline"]
+    words += ["--objective", "val_accuracy", "--objective", "parameters"]
+    text = run(*words, "--directory", tmp_path / "search").stdout
+    front = Search.attach(tmp_path / "search").front()
+    shown = text[text.index("The front, ") : text.index("Validation:")]
+    assert all(f"{each:.0f}" in shown for each in front["parameters"])
 
 
 def test_tune_trains_each_point_several_times(folder, tmp_path):

@@ -300,6 +300,9 @@ def test_a_timeline_leaves_out_the_night_and_a_clock_set_back():
         "how": ["interrupted", "pruned"],
         "session": [1, 2],
     }
+    skipped = at(103.0, "command", command="skip", trial=1), at(104.0, "trial_pruned", trial=1)
+    bar = timeline([*events[:3], *skipped])
+    assert bar[["ended", "how"]].to_numpy().tolist() == [[4, "pruned"]]
     assert timeline([]).empty and list(timeline([])) == list(table)
     assert list(timeline(events[:4])["how"]) == ["running"]
 

@@ -17,7 +17,7 @@ from imgrec.core import DataError, ImgrecError, JournalError, SearchError
 from imgrec.data import from_datasets, load
 from imgrec.datasets import digits
 from imgrec.journal import read_journal, rescue
-from imgrec.link import BEGINS, Outcome
+from imgrec.link import BEGINS, Link, Outcome
 from imgrec.plan import model_of, splits_of
 from imgrec.search import Search
 from imgrec.space import Choice, Fixed, Float, Int, Space
@@ -408,6 +408,7 @@ def test_a_dataset_is_trained_on_whole(few, tmp_path, form):
         ({"epochs": Int(2, 4)}, {"strategy": "hyperband"}, "hyperband decides by itself"),
         ({"batch_size": Choice(0, 8)}, {}, "batch_size is a whole number from 1"),
         ({"epochs": Int(0, 4)}, {}, "epochs is a whole number from 1"),
+        ({"learn_rate": Float(0.1, 1)}, {}, "Did you mean 'learning_rate'"),
         ({"image_size": Choice((8, 0), 8)}, {}, "image_size is a whole number"),
         ({"learning_rate": Float(-1, 1)}, {}, "learning_rate is above 0"),
         ({"augment": Choice("lihgt", "none")}, {}, "Did you mean 'light'"),
@@ -452,6 +453,49 @@ def test_the_size_of_a_model_is_known_however_its_trial_ends(few, tmp_path, runs
     assert found["status"].tolist() == ["failed", "pruned"], found["reason"].tolist()
     model = model_of(search.plan.build, few.spec, search.snapshot().trials[1].point, seed=0)
     assert found["parameters"].tolist() == [model.count_params()] * 2
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_pause_is_no_work(few, tmp_path, monkeypatch, runs):
+    pause, real = 0.4, Link.report  # Seconds, at the end of every epoch
+
+    def reported(link, *told):
+        real(link, *told)
+        time.sleep(pause)
+        link.waited += pause  # as while an order says wait
+
+    monkeypatch.setattr(Link, "report", reported)
+    how = {"executor": "inline", "progress": "none", "directory": tmp_path, "epochs": 3}
+    search = Search(SPACE, "small_cnn", few, budget=1, executions_per_trial=runs, **how)
+    began = time.perf_counter()
+    search.run()
+    took, [trial] = time.perf_counter() - began, search.snapshot().trials.values()
+    pauses = 3 * runs * pause
+    assert 0 < trial.seconds < took - pauses
+    assert sum(each["seconds"] for each in (*trial.curve, *trial.later)) < took - pauses
+    assert sum(each["seconds"] for each in trial.runs) < took - pauses
+
+
+def test_what_was_changed_by_hand_is_said_when_it_goes_on(few, tmp_path, capsys):
+    search = a_search(few, tmp_path, budget=2).run()
+    search.edit(SPACE.edit(width=4))
+    search.extend(1)
+    search.run()
+    a_search(few, tmp_path, budget=2, progress="auto")
+    said = capsys.readouterr().out
+    assert "changed by hand: width: Choice(2, 4) became Fixed(4); budget: " in said
+    assert "Budget(trials=2) became Budget(trials=3)" in said
+    a_search(few, tmp_path / "other", budget=2).run()
+    a_search(few, tmp_path / "other", budget=2, progress="auto")
+    assert "by hand" not in capsys.readouterr().out
+
+
+def test_a_score_of_the_training_pictures_is_warned_of(few, tmp_path, recwarn):
+    a_search(few, tmp_path / "valid")
+    assert not [each for each in recwarn if "by heart" in str(each.message)]
+    with pytest.warns(UserWarning, match="by heart.* tells val_loss") as said:
+        a_search(few, tmp_path / "train", objective="loss")
+    assert said[0].filename == __file__, "the line that has made the search"
 
 
 def test_a_change_is_checked_like_a_beginning(few, tmp_path):

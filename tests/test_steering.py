@@ -124,6 +124,7 @@ def test_a_report_says_how_a_search_is(scripted):
     scripted.close()
     cut = run("search").stdout
     assert "search: cut off" in cut and "engine.log" in cut and "worker 1" not in cut
+    assert "1 cut off" in cut and "1 running" not in cut and "the same imgrec tune" in cut
     with Journal("search/journal.log") as again:
         again.append("search_stopped", reason="out of time")
     assert "search: ended (out of time)" in run("search").stdout
@@ -179,6 +180,21 @@ def test_go_on_and_a_limit_leave_the_other_limits(scripted):
     ]
 
 
+def test_a_limit_that_is_reached_already_is_said(scripted):
+    assert "used already" not in run("search", "--trials", 12, "--minutes", 45).stdout
+    said = "4 trials and 1.5 minutes are used already, so it ends."
+    assert said in run("search", "--trials", 3, "--minutes", 1).stdout
+
+
+def test_what_a_view_cannot_do_names_what_can(scripted):
+    view = attached("search")
+    with pytest.raises(AttributeError, match=r"Search\(.*directory='search'\).to_code"):
+        view.to_code()
+    with pytest.raises(AttributeError, match="no attribute 'to_cede'"):
+        view.to_cede()
+    assert not hasattr(view, "winner")
+
+
 def test_what_waits_already_is_not_taken_back(scripted):
     scripted.close()
     run("search", "--trials", 12)
@@ -214,7 +230,7 @@ def test_an_error_is_a_sentence_and_nothing_is_sent(scripted, words, match):
     assert not sent()
 
 
-@pytest.mark.parametrize("word", ["--pause", "--go-on", "--stop"])
+@pytest.mark.parametrize("word", ["--pause", "--go-on", "--stop", "--skip=4"])
 def test_what_nobody_runs_is_not_paused(scripted, word):
     scripted.close()
     result = run("search", word, "--trials", 9, status=1)

@@ -1,6 +1,7 @@
 """A winner is trained on all but the test part, which is looked at once."""
 
 import json
+import warnings
 from dataclasses import replace
 
 import keras
@@ -201,6 +202,20 @@ def test_without_a_test_part_it_is_said_before_anything_is_trained(tmp_path):
         winner(plan, state_of(), tmp_path)
     assert not (tmp_path / "winner").exists()
     assert winner(plan, state_of(), tmp_path, seeds=1, test=False).look is None
+
+
+def test_that_the_test_part_was_used_is_said_before_anything_is_trained(splits, tmp_path):
+    plan, state = Plan(flat, splits, epochs=2), state_of()
+    look = score_once([flat(splits.spec)], splits, tmp_path, 1, (1,))
+    with warnings.catch_warnings(), pytest.raises(UsedWarning, match="for trial 1"):
+        warnings.simplefilter("error", UsedWarning)
+        winner(plan, state, tmp_path, seeds=1)
+    assert not (tmp_path / "winner").exists()
+    with pytest.warns(UsedWarning) as said:
+        found = winner(plan, state, tmp_path, seeds=1)
+    assert [each.category for each in said].count(UsedWarning) == 1
+    assert found.look == look and "ANOTHER TRIAL" in repr(found)
+    assert winner(plan, state, tmp_path, seeds=1, again=True).look.number == 2
 
 
 # ---- once
