@@ -99,7 +99,7 @@ def _echo_standing(search: "Search") -> None:
         typer.echo("The front, which no other trial beats:")
         typer.echo(search.front().to_string(index=False))
 
-
+# %% ../nbs/24g_handover.ipynb #62185cbe
 def hand_over_best(
     search: "Search",  # Begun before, or not
     output: Path,  # Where the classifier is saved

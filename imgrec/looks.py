@@ -117,7 +117,7 @@ def _seen(
     scores = tuple(float(weighted_scores(measure, each, whole)[0]) for each in votes)
     return scores, score_interval(measure, votes[0]), votes[0].n
 
-
+# %% ../nbs/13t_looks.ipynb #be9b0c9a
 def score_once(
     models: Sequence[keras.Model],  # One or more trainings of a trial; the first is the one used
     splits: Splits,  # With a test part, at the trial's picture size

@@ -20,8 +20,8 @@ from .plan import Plan, model_of, splits_of
 from .space import Space
 from .state import TrialState
 from .task import Task
-from .trials import load_weights
 from .view import SearchView
+from .weight_files import restore_weights
 from .winner import Winner, winner
 from .workers import fair_share
 
@@ -60,7 +60,7 @@ def _best_model(search: "PlannedSearch", number: int | None) -> keras.Model:
         raise SearchError(f"{lost}; winner(trial={trial.trial}) trains again.")
     splits = splits_of(search.task.plan, trial.point)
     model = model_of(search.task.plan.build, splits.spec, trial.point, trial.seed)
-    load_weights(model, files[trial.trial])
+    restore_weights(model, files[trial.trial])
     return model
 
 # %% ../nbs/14z_planned.ipynb #dffa46fb

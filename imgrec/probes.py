@@ -34,7 +34,8 @@ from .data import Splits, load
 from .plan import Plan, model_of, own_names, splits_of
 from .settings import load_settings
 from .space import arguments_of
-from .trials import fit_point, save_weights, traces_forgotten
+from .trials import fit_point, traces_forgotten
+from .weight_files import save_weights
 
 # %% ../nbs/14n_probes.ipynb #4fceec2f
 def _data_options(plan: Plan, point: Mapping[str, Any]) -> dict[str, Any]:

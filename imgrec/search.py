@@ -181,7 +181,7 @@ def check_words(
         if word not in words:
             raise unknown(name, word, [each for each in words if each])
 
-
+# %% ../nbs/15_search.ipynb #08002941
 def _warn_of_training(plan: Plan) -> None:
     "A warning where a score would be one of the pictures that a network is trained on."
     if plan.splits.valid is not None and not plan.objective.startswith("val_"):

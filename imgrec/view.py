@@ -125,7 +125,7 @@ def _lacking(view: SearchView, name: str) -> Any:
         obj=view,
     )
 
-
+# %% ../nbs/14w_view.ipynb #47105776
 def _require_running(view: SearchView, command: str) -> None:
     "Raise a `SearchError` for what needs somebody who runs the search, if nobody does."
     if not view.running:
