@@ -87,7 +87,7 @@ def _reached(engine: Engine, trial: TrialState) -> dict[str, Any]:
         link.score, link.best_epoch = score_of_runs(trial.runs)
     return {"score": link.score, "best_epoch": link.best_epoch, "seconds": 0.0}
 
-
+# %% ../nbs/14j_crew.ipynb #7f31cbc2
 def _bury(engine: Engine, crew: Crew, worker: Worker, reason: str = "") -> None:
     "Note what has become of the trial of a worker that has ended."
     crew.workers.remove(worker)
@@ -104,7 +104,8 @@ def _bury(engine: Engine, crew: Crew, worker: Worker, reason: str = "") -> None:
         event, words = "trial_pruned", told
     elif reason or (deaths >= _TRIES and not engine.ending):
         event = "trial_failed"
-        words += "" if reason else f", {many(deaths, 'time')}: it may need too much memory"
+        words += "" if reason else f", {many(deaths, 'time')}"
+        words += ": it may need too much memory" * (not reason and "exit code" not in words)
         facts = {"seconds": 0.0, "traceback": ""}
     else:
         event = "trial_interrupted"

@@ -162,7 +162,9 @@ def obey(
             refused = _refusal(engine, command)
             note(engine, "command", {**command, "refused": refused})
             engine.seen.add(command["id"])
-            if not refused:
+            if refused:
+                engine.say(f"Not done, {command['command']}: {refused}")
+            else:
                 _do(engine, command)
         path.unlink(missing_ok=True)
 

@@ -53,6 +53,11 @@ def _failing(survey: Survey) -> list[Failing]:
     return list(found.values())
 
 
+def _built(survey: Survey) -> set[str]:
+    "The points that were looked at, as texts."
+    return {value_text(seen.point) for seen in survey.seen if seen.dry or seen.reason}
+
+
 def _kind(reason: str) -> str:
     "A reason without its numbers, so that alike ones are alike."
     return "".join(letter for letter in reason if not letter.isdigit())[:60]
@@ -132,9 +137,9 @@ def _failure_words(failing: Sequence[Failing], points: int, fails: float, causes
     "What fails, in lines; empty where nothing does."
     if not failing:
         return ""
-    more = [f"and {len(causes) - 3} more, see failing"] if len(causes) > 3 else []
+    more = [f"and {len(causes) - 3} more, see forecast().failing"] if len(causes) > 3 else []
     share = f", and with them about {fails:.0%} of the trials" if fails else ""
-    first = f"{len(failing)} of {points} combinations fail{share}:"
+    first = f"{len(failing)} of the {points} combinations that were looked at fail{share}:"
     return "\n    ".join([first, *causes[:3], *more])
 
 
@@ -199,7 +204,7 @@ def _told(
     plan, space, failing = task.plan, task.space, _failing(survey)
     working = [s.point for s in survey.seen if s.dry and not s.reason]
     table, causes = _table(plan, survey), failure_lines(space, failing, working)
-    failures = _failure_words(failing, len(table), times.fails, causes)
+    failures = _failure_words(failing, len(_built(survey)), times.fails, causes)
     lines = _words(times, needs, limit, dominant(space, planned, times.each), failures)
     if any("early_stopping" in point for point in working) or plan.fit_options is not None:
         lines.append("at most: what stops early by itself takes less")
@@ -246,8 +251,8 @@ def forecast(
     times = _cut(times_of(plan, planned, survey, workers, task.pruning), budget.minutes, endless)
     needs = needs_of(plan, planned, survey, workers, task.keep)
     told, took = _told(task, planned, survey, times, needs, limit), time.monotonic() - begun
-    built = sum(bool(seen.dry or seen.reason) for seen in survey.seen)
-    last = f"from {built} points built and {len(survey.samples)} trained for a few steps"
-    left = sum(not (seen.dry or seen.reason) for seen in survey.seen)
+    built, all_points = _built(survey), {value_text(seen.point) for seen in survey.seen}
+    last = f"from {len(built)} points built and {len(survey.samples)} trained for a few steps"
+    left = len(all_points - built)
     more = f"; {left} more were not looked at, which takes more seconds" if left else ""
     return replace(told, lines=[*told.lines, f"{last}, in {took:.0f} s{busy}{more}"], took=took)

@@ -9,17 +9,19 @@ __all__ = ['Build', 'Plan', 'own_names', 'check_plan', 'splits_of', 'model_of']
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
 
 from .augment import as_recipe, strengthened
 from .backbones import BACKBONES, freeze_layers
+from .compiling import OPTIMIZERS
 from .core import ImageSpec, ModelError, SearchError, seed_everything, unknown
 from .data import Splits
-from .entries import ends_of
+from .entries import Float, ends_of
 from .hyperparameters import HyperBuilder
-from .models import build_model, model_options
+from .models import OPTION_KINDS, build_model, model_options
 from .schedules import SCHEDULES
 from .space import DATA_NAMES, FIT_NAMES, Space, arguments_of, grid_values, used_with
 
@@ -90,10 +92,10 @@ def _check_options(build: Build, options: list[str]) -> None:
             settings = (*FIT_NAMES, *DATA_NAMES, "model", "frozen_layers")
             raise unknown(f"option of {name}", option, [*known, *settings], SearchError)
 
-# %% ../nbs/13c_plan.ipynb #11d35eea
+
 _WHOLE = {"batch_size": 1, "image_size": 1, "epochs": 1, "early_stopping": 1, "frozen_layers": 0}
 
-
+# %% ../nbs/13c_plan.ipynb #11d35eea
 def _check_values(space: Space, own: Sequence[str]) -> None:
     "Raise a `SearchError` for a setting of data or training with a value that none can have."
     for name, entry in space.entries.items():
@@ -114,6 +116,22 @@ def _check_values(space: Space, own: Sequence[str]) -> None:
                 strengthened(as_recipe("none"), value)
             if name == "schedule" and value not in SCHEDULES:
                 raise unknown("schedule", value, SCHEDULES)
+            if name == "optimizer" and value not in OPTIMIZERS:
+                raise unknown("optimizer", value, OPTIMIZERS)
+
+# %% ../nbs/13c_plan.ipynb #897f5308
+def _check_kinds(space: Space, build: Build, options: Sequence[str]) -> None:
+    "Raise a `SearchError` for a value that an option of one of our networks cannot have."
+    if not isinstance(build, str):
+        return
+    usual = model_options(build)
+    for name in (each for each in options if each in OPTION_KINDS):
+        entry = space.entries[name]
+        ends = map(float, ends_of(entry)) if isinstance(entry, Float) else ends_of(entry)
+        for value in ends:
+            if value != usual[name] and value not in OPTION_KINDS[name]:
+                wanted = f"is {OPTION_KINDS[name]}; the space has {value!r}"
+                raise SearchError(f"Option {name} of {build} {wanted}.")
 
 # %% ../nbs/13c_plan.ipynb #0a62d90b
 def check_plan(
@@ -126,6 +144,7 @@ def check_plan(
     for build in models:
         options = [name for name in names.build if _may_get(space, build, name)]
         _check_options(build, options)
+        _check_kinds(space, build, options)
         if isinstance(build, str) and build in BACKBONES and "weights" not in options:
             raise SearchError(
                 f"Every trial of {build} would begin without the weights of ImageNet. Say which it "
@@ -165,12 +184,11 @@ def model_of(
     arguments = arguments_of(point, own_names(build))
     chosen = arguments.model or build
     seed_everything(seed)
-    if isinstance(chosen, str):
-        model = build_model(chosen, spec, **arguments.build)
-    else:
-        model = chosen(spec, **arguments.build)
+    builder = partial(build_model, chosen) if isinstance(chosen, str) else chosen
+    model = builder(spec, **arguments.build)
     if not isinstance(model, keras.Model):
-        raise ModelError(f"{chosen!r} gave {type(model).__name__}. Expected a keras.Model.")
+        name = getattr(chosen, "__qualname__", repr(chosen))
+        raise ModelError(f"{name} gave {type(model).__name__}. Expected a keras.Model.")
     if arguments.frozen_layers:
         freeze_layers(model, arguments.frozen_layers)
     return model

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .budget import Budget, as_budget
+from .core import SearchError
 from .journal import decode_lines, is_written, read_journal
 from .results import Best, best_of, results_table
 from .space import Space
@@ -91,6 +92,13 @@ class SearchRecord:
         "A row a trial: its score, how sure that is, its point, and how it went."
         return results_table(self.snapshot())
 
+    def traceback(
+        self,
+        trial: int,  # Its number
+    ) -> str:  # Its last lines
+        "Where in the code a trial has failed; a `SearchError` for one that has not."
+        return _traceback(self, trial)
+
     def best(self) -> Best:
         "The trial with the best score; a `SearchError` while there is none."
         return best_of(self.snapshot())
@@ -122,3 +130,12 @@ class SearchRecord:
 
     def __repr__(self) -> str:
         return repr(self.snapshot())
+
+# %% ../nbs/14v_record.ipynb #25195710
+def _traceback(record: SearchRecord, trial: int) -> str:
+    "The last traceback that was noted of a trial."
+    events = read_journal(record.directory / "journal.log").events
+    failed = [e for e in events if e["event"] == "trial_failed" and e["trial"] == trial]
+    if not failed or not failed[-1]["traceback"]:
+        raise SearchError(f"No traceback is known of trial {trial}.")
+    return failed[-1]["traceback"]

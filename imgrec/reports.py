@@ -93,6 +93,7 @@ def search_facts(
         "front": _front(state),
         "failures": _failures(state),
         "waiting": [command["command"] for _, command in waiting(view.directory)],
+        "refused": [text for _, text in state.refused[-3:]],
     }
 
 # %% ../nbs/24e_reports.ipynb #a8d4b585
@@ -178,6 +179,7 @@ def search_text(
     lines.append(_budget_text(facts))
     if facts["waiting"]:
         lines.append(f"Told, not taken yet: {printable(', '.join(facts['waiting']))}")
+    lines += [f"Not done, {printable(text)}" for text in facts["refused"]]
     counts = ", ".join(f"{count} {status}" for status, count in facts["counts"].items())
     lines.append(f"Trials: {counts or 'none'}")
     if facts["trials_running"] and facts["running"]:

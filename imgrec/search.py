@@ -64,7 +64,11 @@ def _go_on_there(search: "Search", state: SearchState) -> str:
         changed.append(f"budget: {task.budget!r} became {budget!r}")
     search.task = replace(task, space=space, budget=budget)
     check_task(search.task)
-    return f" Kept as it was changed by hand: {'; '.join(changed)}." if changed else ""
+    said = f" Kept as it was changed by hand: {'; '.join(changed)}." if changed else ""
+    there = as_budget(state.budget)
+    if there != budget and state.budget != state.declared_budget:
+        said += f" It had {there!r} by hand; the code says otherwise now, and that counts."
+    return said
 
 # %% ../nbs/15_search.ipynb #1f826086
 def _check_directory(search: "Search") -> None:
@@ -95,6 +99,8 @@ def _check_directory(search: "Search") -> None:
             '"new" to begin anew.'
         )
     goes_on = "It runs" if search.running else "It goes on there"
+    if changes:
+        goes_on += f", as evidence for what is another search now: {'; '.join(changes)}"
     if record.torn and not search.running:
         goes_on += f"; {many(record.torn, 'byte')} of a line that a crash has torn are cut off"
     _say(search, f"{search.directory} holds this search: {state!r}. {goes_on}.{by_hand}")

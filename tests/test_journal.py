@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgrec.core import JournalError, OptionError
+from imgrec.events import EVENTS, check_event
 from imgrec.journal import Journal, decode_line, encode_line, read_journal, rescue
 from imgrec.scores import direction_of
-from imgrec.state import EVENTS, SearchState, apply, check_event, replay
+from imgrec.state import SearchState, apply, replay
 
 value = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

@@ -408,6 +408,9 @@ def test_a_dataset_is_trained_on_whole(few, tmp_path, form):
         ({"epochs": Int(2, 4)}, {"strategy": "hyperband"}, "hyperband decides by itself"),
         ({"batch_size": Choice(0, 8)}, {}, "batch_size is a whole number from 1"),
         ({"epochs": Int(0, 4)}, {}, "epochs is a whole number from 1"),
+        ({"optimizer": Choice("adam", "nadamm")}, {}, "Did you mean 'nadam'"),
+        ({"depth": Float(1, 2)}, {}, "depth of small_cnn is a whole number from 1; .* 1.0"),
+        ({"dropout": Choice("a", 0.5)}, {}, "dropout of small_cnn is a number from 0 .* 'a'"),
         ({"learn_rate": Float(0.1, 1)}, {}, "Did you mean 'learning_rate'"),
         ({"image_size": Choice((8, 0), 8)}, {}, "image_size is a whole number"),
         ({"learning_rate": Float(-1, 1)}, {}, "learning_rate is above 0"),
@@ -496,6 +499,75 @@ def test_a_score_of_the_training_pictures_is_warned_of(few, tmp_path, recwarn):
     with pytest.warns(UserWarning, match="by heart.* tells val_loss") as said:
         a_search(few, tmp_path / "train", objective="loss")
     assert said[0].filename == __file__, "the line that has made the search"
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_trial_that_was_cut_off_is_finished_in_another_space_that_has_its_point(
+    few, tmp_path, fits
+):
+    search = a_search(few, tmp_path, budget=2)
+
+    def stopped(plan, trial, link):
+        raise KeyboardInterrupt
+
+    search.runner = stopped
+    width = search.run().snapshot().trials[1].point["width"]
+    search.edit(SPACE.edit(width=Choice(width, 8) if fits else Choice(8, 16)))
+    search.runner = pretend
+    trials = search.run().snapshot().trials
+    assert trials[1].status == ("finished" if fits else "interrupted")
+    assert sum(each.status in ("finished", "failed") for each in trials.values()) == 2
+    again = a_search(few, tmp_path, budget=2)
+    assert again.run().snapshot().trials == trials, "there is nothing left to do"
+
+
+def test_what_is_refused_is_an_error_here_and_is_told_later(few, tmp_path, capsys):
+    send(tmp_path, "edit", space=Space(width=Choice(2, 4), foo=3).to_dict())
+    search = a_search(few, tmp_path, budget=1, progress="auto")
+    reached, heard = threading.Event(), []
+
+    def held(plan, trial, link):
+        reached.set()
+        while not heard:
+            link.check()
+            time.sleep(0.01)
+        return pretend(plan, trial, link)
+
+    def refused():
+        reached.wait(20)
+        try:
+            attached(tmp_path).edit(Space(width=Choice(2, 4), bar=3))
+        except SearchError as error:
+            heard.append(str(error))
+
+    search.runner, other = held, threading.Thread(target=refused)
+    other.start()
+    search.run()
+    other.join()
+    assert f"The search in {tmp_path} refused edit: " in heard[0] and "'bar'" in heard[0]
+    said = capsys.readouterr().out
+    assert "Not done, edit: " in said and "'foo'" in said and "'bar'" in said
+    assert [text.partition(":")[0] for _, text in search.snapshot().refused] == ["edit"] * 2
+    with pytest.raises(SearchError, match=r"Expected a Space\(...\), received dict"):
+        attached(tmp_path).edit({})
+
+
+def test_where_a_trial_has_failed_can_be_read(few, tmp_path):
+    search = a_search(few, tmp_path, budget=3).run()
+    assert 'raise ValueError("this one fails")' in search.traceback(3)
+    with pytest.raises(SearchError, match="No traceback is known of trial 1"):
+        search.traceback(1)
+
+
+def test_what_the_code_has_changed_is_said_when_it_goes_on(few, tmp_path, capsys):
+    search = a_search(few, tmp_path, budget=2).run()
+    search.extend(1)
+    search.run()
+    a_search(few, tmp_path, budget=5, progress="auto")
+    said = capsys.readouterr().out
+    assert "It had Budget(trials=3) by hand; the code says otherwise now" in said
+    a_search(few, tmp_path, budget=5, epochs=5, if_exists="continue", progress="auto")
+    assert "another search now: epochs: 4 became 5" in capsys.readouterr().out
 
 
 def test_a_change_is_checked_like_a_beginning(few, tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from imgrec import steering
+from imgrec import steering, view
 from imgrec.cli import app
 from imgrec.commands import waiting
 from imgrec.core import SearchError
@@ -61,6 +61,7 @@ def finish(journal: Journal, number: int, score: float, spent: float = 0.0) -> N
 def scripted(tmp_path, monkeypatch):
     "A search with four trials, which this process runs as long as it has the journal open."
     monkeypatch.setattr(steering, "_PATIENCE", 0.0)
+    monkeypatch.setattr(view, "PATIENCE", 0.0)
     monkeypatch.chdir(tmp_path)
     with Journal(tmp_path / "search" / "journal.log") as journal:
         about = {"settings": SETTINGS, "budget": {"trials": 8, "minutes": 30}, "versions": {}}
