@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from .entries import Entry, grid_values
 from .promotion import Line, expected
+from .record import state_in
 from .space import Choice, Fixed, Float, Int, Space, misfit, used_with
 from .state import SearchState, TrialState
 
@@ -270,10 +271,10 @@ def _note(trials: int, scores: np.ndarray, explained: float) -> str:
 
 # %% ../nbs/16a_importance.ipynb #2fa714bc
 def importance(
-    state: SearchState,  # What `search.snapshot()` gave
+    search: Any,  # A search, a view of one, or what its `snapshot()` gave
 ) -> pd.DataFrame:  # hyperparameter, other, share, low, high, trials, explained, note
     "How much each hyperparameter, and each two together, decide the score, the largest first."
-    space, points, scores = _evidence(state)
+    space, points, scores = _evidence(state_in(search))
     singles: list[tuple[str, ...]] = [(name,) for name in space.searched]
     uses = {
         names: sum(all(name in point for name in names) for point in points)

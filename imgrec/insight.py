@@ -7,14 +7,16 @@ __all__ = ['parallel_table', 'slices', 'pairs', 'timeline', 'learning_curves', '
 
 # %% ../nbs/17_insight.ipynb #cd4ea904
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from .core import DataError, OptionError, unknown
 from .importance import importance, place_of, scored_trials
+from .journal import read_journal
 from .pareto import pareto
+from .record import SearchRecord, state_in
 from .space import Float, Int, Space, misfit
 from .state import SearchState, TrialState
 
@@ -33,9 +35,10 @@ def _ranks(state: SearchState, trials: list[TrialState]) -> dict[int, float]:
 
 
 def parallel_table(
-    state: SearchState,  # What `search.snapshot()` gave
+    search: Any,  # A search, a view of one, or what its `snapshot()` gave
 ) -> pd.DataFrame:  # trial, status, hyperparameter, value, place, scale, score, rank
     "Every value of every trial that has ended, and where it stands in its entry."
+    state = state_in(search)
     space, scored = Space.from_dict(state.space), scored_trials(state)
     ranks, rows = _ranks(state, scored), []
     lost = [each for each in state.with_status("failed") if not misfit(space, each.point)]
@@ -53,10 +56,11 @@ def parallel_table(
 
 # %% ../nbs/17_insight.ipynb #94390132
 def slices(
-    state: SearchState,  # What `search.snapshot()` gave
+    search: Any,  # A search, a view of one, or what its `snapshot()` gave
     name: str,  # Of a hyperparameter
 ) -> pd.DataFrame:  # As `parallel_table`, with the rows of one hyperparameter
     "The scores along one hyperparameter, in the trials that use it."
+    state = state_in(search)
     known = Space.from_dict(state.space).searched
     if name not in known:
         raise unknown("hyperparameter", name, known)
@@ -65,7 +69,7 @@ def slices(
 
 
 def pairs(
-    state: SearchState,  # What `search.snapshot()` gave
+    search: Any,  # A search, a view of one, or what its `snapshot()` gave
     first: str,  # Of a hyperparameter
     second: str,  # Of another one
 ) -> pd.DataFrame:  # As `slices`, with other, other_value, other_place and other_scale
@@ -73,6 +77,7 @@ def pairs(
     if first == second:
         raise OptionError(f"Expected two hyperparameters, received {first!r} twice.")
     renamed = {name: f"other_{name}" for name in ("value", "place", "scale")}
+    state = state_in(search)
     right = slices(state, second).rename(columns={"hyperparameter": "other"} | renamed)
     right = right[["trial", "other", *renamed.values()]]
     return slices(state, first).merge(right, on="trial")
@@ -82,11 +87,13 @@ _TIMES = ["trial", "start", "worker", "began", "ended", "how", "session"]
 
 # %% ../nbs/17_insight.ipynb #c726fdca
 def timeline(
-    events: Iterable[Mapping[str, Any]],  # Such as `read_journal(path).events`
+    events: Any,  # A search, a view of one, or such as `read_journal(path).events`
 ) -> pd.DataFrame:  # trial, start, worker, began, ended, how, session
     "When each trial began and ended, at which worker and how, in seconds of work."
+    if isinstance(events, SearchRecord):
+        events = read_journal(events.directory / "journal.log").events
     if isinstance(events, SearchState):
-        raise DataError("Expected events, such as read_journal(path).events. Received a state.")
+        raise DataError("Expected a search, or read_journal(path).events. Received a state.")
     rows: list[dict[str, Any]] = []
     running: dict[int, dict[str, Any]] = {}
     starts: dict[int, int] = {}
@@ -122,10 +129,11 @@ def _number(value: Any) -> float:
 
 
 def learning_curves(
-    state: SearchState,  # What `search.snapshot()` gave
+    search: Any,  # A search, a view of one, or what its `snapshot()` gave
     metric: str | None = None,  # As the logs name it; None: the objective
 ) -> pd.DataFrame:  # trial, parent (0: none), status, best, epoch, value
     "One metric, epoch by epoch, of every trial, with how the trial ended."
+    state = state_in(search)
     name = metric or state.settings.get("objective", "")
     known = {key for trial in state.trials.values() for logs in trial.curve for key in logs}
     if known and name not in known - {"epoch"}:
@@ -158,9 +166,10 @@ def _bracket(trial: TrialState, first: Sequence[int]) -> int:
 
 # %% ../nbs/17_insight.ipynb #4cba179f
 def brackets(
-    state: SearchState,  # What `search.snapshot()` gave
+    search: Any,  # A search, a view of one, or what its `snapshot()` gave
 ) -> pd.DataFrame:  # trial, bracket, rung, parent (0: none), epochs, status, score, promoted
     "Which trials Hyperband began in which bracket, and which of them went on."
+    state = state_in(search)
     lines = {number: _line(state, trial) for number, trial in sorted(state.trials.items())}
     first = sorted({line[-1].epochs for line in lines.values()})
     parents = {trial.parent for trial in state.trials.values()}

@@ -179,8 +179,8 @@ def _told(found: Winner) -> str:
     lines.append(f"  trained again with the validation pictures: {again},")
     lines.append("  as many as it had needed there")
     if found.look is not None:
-        other = " (ANOTHER TRIAL)" if found.look.trial != found.trial else ""
-        lines.append(f"  {found.look!r}{other}")
+        other = "OF ANOTHER TRIAL, not of this one: " if found.look.trial != found.trial else ""
+        lines.append(f"  {other}{found.look!r}")
     if fallen := _fallen(found):
         lines.append(fallen)
     return "\n".join(lines)

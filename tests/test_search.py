@@ -16,6 +16,15 @@ from imgrec.commands import send, waiting
 from imgrec.core import DataError, ImgrecError, JournalError, SearchError
 from imgrec.data import from_datasets, load
 from imgrec.datasets import digits
+from imgrec.insight import (
+    brackets,
+    importance,
+    learning_curves,
+    pairs,
+    parallel_table,
+    slices,
+    timeline,
+)
 from imgrec.journal import read_journal, rescue
 from imgrec.link import BEGINS, Link, Outcome
 from imgrec.plan import model_of, splits_of
@@ -557,6 +566,19 @@ def test_where_a_trial_has_failed_can_be_read(few, tmp_path):
     assert 'raise ValueError("this one fails")' in search.traceback(3)
     with pytest.raises(SearchError, match="No traceback is known of trial 1"):
         search.traceback(1)
+
+
+def test_insight_takes_a_search_a_view_or_a_state(few, tmp_path):
+    search = a_search(few, tmp_path, budget=8).run()
+    state, view = search.snapshot(), attached(tmp_path)
+    for look in (importance, parallel_table, learning_curves, brackets):
+        assert look(search).equals(look(state)) and look(view).equals(look(state))
+    assert slices(view, "width").equals(slices(state, "width"))
+    assert pairs(view, "width", "depth").equals(pairs(state, "width", "depth"))
+    events = read_journal(tmp_path / "journal.log").events
+    assert len(timeline(view)) == 8 and timeline(search).equals(timeline(events))
+    with pytest.raises(DataError, match=r"Expected a search.* Received PosixPath"):
+        importance(tmp_path)
 
 
 def test_what_the_code_has_changed_is_said_when_it_goes_on(few, tmp_path, capsys):
