@@ -89,15 +89,13 @@ def hand_over(
 # %% ../nbs/24g_handover.ipynb #3e4455ca
 def _echo_standing(search: "Search") -> None:
     "Say how sure the best trial is, and which others are worth a look."
-    from imgrec.core import OptionError, SearchError
+    from imgrec.reports import front_text, search_facts
+    from imgrec.standing import standing_or_why
 
-    try:
-        typer.echo(repr(search.standing()))
-    except (OptionError, SearchError) as error:  # an objective of one's own, no predictions
-        typer.echo(f"How sure that is cannot be said: {error}")
-    if len(search.task.plan.others):
-        typer.echo("The front, which no other trial beats:")
-        typer.echo(search.front().to_string(index=False))
+    known, reason = standing_or_why(search.snapshot(), search.directory)
+    typer.echo(repr(known) if known else f"How sure that is cannot be said: {reason}")
+    if front := front_text(search_facts(search)):
+        typer.echo(front)
 
 # %% ../nbs/24g_handover.ipynb #62185cbe
 def hand_over_best(

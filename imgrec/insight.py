@@ -87,18 +87,17 @@ _TIMES = ["trial", "start", "worker", "began", "ended", "how", "session"]
 
 # %% ../nbs/17_insight.ipynb #c726fdca
 def timeline(
-    events: Any,  # A search, a view of one, or such as `read_journal(path).events`
+    search: Any,  # A search, a view of one, or events such as `read_journal(path).events`
 ) -> pd.DataFrame:  # trial, start, worker, began, ended, how, session
     "When each trial began and ended, at which worker and how, in seconds of work."
-    if isinstance(events, SearchRecord):
-        events = read_journal(events.directory / "journal.log").events
-    if isinstance(events, SearchState):
+    if isinstance(search, SearchState):
         raise DataError("Expected a search, or read_journal(path).events. Received a state.")
     rows: list[dict[str, Any]] = []
     running: dict[int, dict[str, Any]] = {}
     starts: dict[int, int] = {}
     clock, last, session = 0.0, math.inf, 0
-    for event in events:
+    known = isinstance(search, SearchRecord)
+    for event in read_journal(search.directory / "journal.log").events if known else search:
         name, trial = event["event"], event.get("trial", 0)
         if name == "search_opened":
             session += 1

@@ -67,7 +67,7 @@ class SearchState:
     fatal: str = ""  # What was wrong with the search as a whole, when it was stopped
     queue: tuple[dict[str, Any], ...] = ()  # Points by hand that are not asked yet
     paused: bool = False  # Whether the trials wait
-    refused: tuple[tuple[str, str], ...] = ()  # The last commands not obeyed: id, and why
+    refused: tuple[tuple[str, str], ...] = ()  # Commands not obeyed since it was opened: id, why
     spent: float = 0.0  # Seconds of running so far
 
     def with_status(
@@ -152,6 +152,7 @@ def _opened(state: SearchState, event: Mapping[str, Any]) -> None:
     for trial in state.with_status("running"):
         state.trials[trial.trial] = _with(trial, status="interrupted", reason="its process ended")
     state.status, state.reason, state.fatal, state.paused = "open", "", "", False
+    state.refused = ()
 
 # %% ../nbs/14a_state.ipynb #08a4f743
 def _changed(state: SearchState, event: Mapping[str, Any]) -> None:

@@ -20,13 +20,13 @@ from .budget import Budget, as_budget, limits_of
 from .commands import send, waiting
 from .core import MissingFileError, OptionError, SearchError, unknown
 from .entries import holds
-from .journal import is_written, read_journal
+from .journal import is_written
 from .reports import condition, search_facts, search_text
 from .results import best_of, point_in_words
 from .space import Space
 from .state import SearchState
 from .terminal import printable
-from .view import SearchView, completed, follow_on
+from .view import SearchView, completed, follow_on, hear
 
 if TYPE_CHECKING:
     from imgrec.search import Search
@@ -150,7 +150,7 @@ def _sent(view: SearchView, orders: Orders) -> list[str]:
         view.edit(space)
         lines.append(f"Search the space of {orders.space}.")
     for point in points:
-        send(view.directory, "enqueue", point=point)
+        hear(view, send(view.directory, "enqueue", point=point))
         lines.append(f"Try {point_in_words(point)}.")
     names = ("pause", "go_on", "stop")
     for word, tell in zip(names, (view.pause, view.unpause, view.stop), strict=True):
@@ -160,19 +160,6 @@ def _sent(view: SearchView, orders: Orders) -> list[str]:
     return lines
 
 # %% ../nbs/24f_steering.ipynb #3ad49b00
-_PATIENCE = 2.0  # Seconds until nobody waits any more
-
-
-def _refusals(view: SearchView, since: int) -> list[str]:
-    "What was refused among the events that came after so many; a moment is given for it."
-    end = time.monotonic() + _PATIENCE
-    while any(waiting(view.directory)) and view.running and time.monotonic() < end:
-        time.sleep(0.02)
-    events = read_journal(view.directory / "journal.log").events[since:]
-    said = [each for each in events if each["event"] == "command" and each.get("refused")]
-    return [f"{each['command']}: {each['refused']}" for each in said]
-
-
 def steer(
     view: SearchView,  # Of a search, whoever runs it
     orders: Orders,  # What is wanted of it
@@ -180,10 +167,8 @@ def steer(
     "Say to a search what is wanted of it; a `SearchError` for what it refuses."
     if orders == Orders():
         return []
-    before = view.snapshot().events
     lines = _sent(view, orders)
-    if refused := _refusals(view, before):
-        raise SearchError(f"The search in {view.directory} refused {'; '.join(refused)}.")
+    hear(view, *(command["id"] for _, command in waiting(view.directory)))
     if any(waiting(view.directory)):
         later = "It has not taken this yet." if view.running else "It will, when it goes on."
         lines.append(later)

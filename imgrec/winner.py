@@ -22,7 +22,7 @@ from .oracles import hashed_seed
 from .plan import Plan, model_of, splits_of
 from .results import best_of
 from .runs import Run
-from .standing import Standing, standing
+from .standing import Standing, standing_or_why
 from .state import SearchState, TrialState
 from .trials import fit_point
 
@@ -186,14 +186,6 @@ def _told(found: Winner) -> str:
     return "\n".join(lines)
 
 # %% ../nbs/14u_winner.ipynb #db351386
-def _standing_of(state: SearchState, directory: Path) -> tuple[Standing | None, str]:
-    "How sure the best trial is, or why that is not known."
-    try:
-        return standing(state, directory), ""
-    except (OptionError, SearchError) as error:  # an objective of one's own, no predictions
-        return None, str(error)
-
-
 def _measured(objective: str) -> str:
     "What the test part is scored by: the objective, or the accuracy where that is not known."
     try:
@@ -220,7 +212,7 @@ def winner(
             "The data has no test part, so nothing can judge the winner. Divide the catalog by "
             "split(test=0.15) before the search, or ask for winner(test=False)."
         )
-    sure, reason = _standing_of(state, place)
+    sure, reason = standing_or_why(state, place)
     objective, of_seeds, look = state.settings["objective"], seeds_for(chosen, seeds), None
     asked = (splits, place, chosen.trial, of_seeds, _measured(objective), again)
     if test:

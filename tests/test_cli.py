@@ -373,7 +373,7 @@ def test_tune_shows_the_front_of_several_objectives(folder, tmp_path):
     text = run(*words, "--directory", tmp_path / "search").stdout
     front = Search.attach(tmp_path / "search").front()
     shown = text[text.index("The front, ") : text.index("Validation:")]
-    assert all(f"{each:.0f}" in shown for each in front["parameters"])
+    assert all(f"{each:,.0f}" in shown for each in front["parameters"])
 
 
 def test_tune_trains_each_point_several_times(folder, tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from imgrec import steering, view
+from imgrec import view
 from imgrec.cli import app
 from imgrec.commands import waiting
 from imgrec.core import SearchError
@@ -60,7 +60,6 @@ def finish(journal: Journal, number: int, score: float, spent: float = 0.0) -> N
 @pytest.fixture
 def scripted(tmp_path, monkeypatch):
     "A search with four trials, which this process runs as long as it has the journal open."
-    monkeypatch.setattr(steering, "_PATIENCE", 0.0)
     monkeypatch.setattr(view, "PATIENCE", 0.0)
     monkeypatch.chdir(tmp_path)
     with Journal(tmp_path / "search" / "journal.log") as journal:
@@ -239,7 +238,7 @@ def test_what_nobody_runs_is_not_paused(scripted, word):
 
 
 def test_a_refusal_comes_back_as_an_error(scripted, monkeypatch):
-    monkeypatch.setattr(steering, "_PATIENCE", 10.0)
+    monkeypatch.setattr(view, "PATIENCE", 10.0)
 
     def refuse():
         while not (found := list(waiting("search"))):
