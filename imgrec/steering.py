@@ -130,7 +130,9 @@ def _used_up(state: SearchState, budget: Budget) -> str:
     "A word where a limit is reached already."
     used = {"trials": state.counted, "minutes": state.spent / 60}
     limits = limits_of(budget)
-    over = [f"{n:.4g} {name}" for name, n in used.items() if n >= limits.get(name, math.inf)]
+    over = [
+        f"{round(n, 1):,g} {name}" for name, n in used.items() if n >= limits.get(name, math.inf)
+    ]
     return f" {' and '.join(over)} are used already, so it ends." if over else ""
 
 
