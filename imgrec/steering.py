@@ -125,7 +125,7 @@ def _wanted(view: SearchView, orders: Orders) -> tuple[Space | None, Budget, lis
     told: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
     return changed, replace(budget, **told), points
 
-# %% ../nbs/24f_steering.ipynb #688a40d3
+
 def _used_up(state: SearchState, budget: Budget) -> str:
     "A word where a limit is reached already."
     used = {"trials": state.counted, "minutes": state.spent / 60}
@@ -135,7 +135,7 @@ def _used_up(state: SearchState, budget: Budget) -> str:
     ]
     return f" {' and '.join(over)} are used already, so it ends." if over else ""
 
-
+# %% ../nbs/24f_steering.ipynb #688a40d3
 def _sent(view: SearchView, orders: Orders) -> list[str]:
     "Say what is wanted, in an order in which it can be done."
     _check(view, orders)
