@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from .core import SpaceError
+from .core import SpaceError, unknown
 
 # %% ../nbs/12a_entries.ipynb #c1432443
 def _short(entry: Any) -> str:
@@ -25,7 +25,7 @@ def _short(entry: Any) -> str:
     shown = [repr(value) for value in plain]
     given = {name: repr(getattr(entry, name)) for name in usual if hasattr(entry, name)}
     shown += [f"{name}={text}" for name, text in given.items() if text != repr(usual[name])]
-    if entry.when is not None:
+    if entry.when is not None and entry.equals != ():
         one = len(entry.equals) == 1 and not isinstance(entry.equals[0], tuple)
         shown.append(f"equals={(entry.equals[0] if one else entry.equals)!r}")
     return f"{kind}({', '.join(shown)})"
@@ -247,9 +247,11 @@ def _condition_problem(entry: Condition) -> str:
     if entry.when is None and entry.equals == ():
         return ""
     if not isinstance(entry.when, str) or entry.equals == ():
+        given = {"when": entry.when, "equals": entry.equals}
+        shown = [f"{name}={value!r}" for name, value in given.items() if value not in (None, ())]
         return (
             "expected a name and a value, such as when='kind', equals='resnet', received "
-            f"when={entry.when!r}, equals={entry.equals!r}"
+            f"{', '.join(shown)}"
         )
     return _values_problem(entry.equals, entry.equals[0])
 
@@ -283,6 +285,22 @@ def entry_to_dict(
     return values if entry.when is None else values | found
 
 
+_NEEDED = {Int: ("low", "high"), Float: ("low", "high"), Choice: ("values",), Fixed: ("value",)}
+
+
+def _check_parts(what: str, kind: type, given: Mapping[str, Any]) -> None:
+    "Raise a `SpaceError` for parts that an entry does not have, and for those that it lacks."
+    for key in given:
+        known = [each.name for each in fields(kind)]
+        if key not in known:
+            raise unknown(f"part of {what}:", key, known, SpaceError)
+    missing = [key for key in _NEEDED.get(kind, ()) if key not in given]
+    if missing:
+        raise SpaceError(f"{what.capitalize()} has no {' and no '.join(missing)}.")
+    if kind is Choice and not isinstance(given["values"], list):
+        raise SpaceError(f"{what.capitalize()} has no list of values: {given['values']!r}.")
+
+# %% ../nbs/12a_entries.ipynb #6522342d
 def entry_from_dict(
     name: str,  # The entry's name, for the error
     values: Any,  # What `entry_to_dict` gave
@@ -295,12 +313,6 @@ def entry_from_dict(
     given = {key: value for key, value in values.items() if key != "kind"}
     if isinstance(given.get("equals"), list):
         given["equals"] = tuple(given["equals"])
-    try:
-        if kind is Choice and isinstance(given["values"], list):
-            return Choice(*given.pop("values"), **given)
-        return kind(**given)
-    except (TypeError, KeyError) as error:
-        known = ", ".join(each.name for each in fields(kind))
-        raise SpaceError(
-            f"Entry {name!r}: a {values['kind']} has {known}; got {given!r}."
-        ) from error
+    _check_parts(f"the {values['kind']} {name!r} of the space", kind, given)
+    choices = given.pop("values") if kind is Choice else ()
+    return kind(*choices, **given)

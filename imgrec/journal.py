@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .core import JournalError, many
-from .places import free_name
+from .places import free_name, no_place
 
 # %% ../nbs/14_journal.ipynb #18b82d95
 def encode_line(
@@ -179,7 +179,7 @@ def is_written(
     path = Path(path)
     try:
         handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         _take(handle, alone=False)
@@ -216,8 +216,12 @@ class Journal:
         path: str | Path,  # The journal's file; it and its folder are made if needed
     ) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = lock_writer(self.path)
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = lock_writer(self.path)
+        except OSError as error:
+            raise no_place(folder, "the folder of a journal", error, JournalError) from error
         self._handle = -1
         _OPEN.add(self)
         try:

@@ -30,6 +30,7 @@ from .held import dumps_held
 from .journal import Journal
 from .link import BEGINS, Outcome
 from .oracles import MODELLED
+from .places import no_place
 from .plan import Plan
 from .task import Task, splits_from, with_code
 from .workers import Shared, Spawned, Worker, hire
@@ -209,7 +210,11 @@ def launch(
     directory = job.task.directory.resolve()
     task = with_code(job.task)  # a function of a notebook has no source elsewhere
     parcel = packed(replace(job, task=replace(task, directory=directory)))
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "engine.log").touch()
+    except OSError as error:
+        raise no_place(directory, "the directory of a search", error, SearchError) from error
     paths = [path or str(Path.cwd()) for path in sys.path]
     here = job.workers if job.crew is crew_here else 0
     code = _BEGINS.format(paths=paths, workers=here or 0, threads=job.threads)

@@ -6,6 +6,7 @@
 __all__ = ['COSTS', 'objectives_of', 'objectives_in', 'logged_names', 'reached', 'further_scores']
 
 # %% ../nbs/13p_objectives.ipynb #2ffd7e08
+import difflib
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -48,6 +49,13 @@ def _named(objective: Any) -> list[tuple[str, str | None]]:
             raise OptionError(f'Expected an objective such as "val_accuracy", received {name!r}.')
     return found
 
+
+def _way(name: str, way: str | None) -> str:
+    "The direction of an objective; an error that knows which cost may be meant."
+    if way is None and difflib.get_close_matches(name, COSTS):
+        raise unknown("cost", name, COSTS)
+    return direction_of(name, way)
+
 # %% ../nbs/13p_objectives.ipynb #68c35377
 def objectives_of(
     objective: Any,  # A name or KerasTuner's `Objective`; several in a list, the main one first
@@ -70,9 +78,9 @@ def objectives_of(
             f"By {names[0]} alone, or first, a search would choose the smallest network, whatever "
             f'it answers. Put a metric before it, such as ["val_accuracy", "{names[0]}"].'
         )
-    ways = zip(names, _ways(names, direction), strict=True)
+    ways = dict(zip(names, _ways(names, direction), strict=True))
     usual = dict.fromkeys(COSTS, "min") | known
-    return {name: direction_of(name, way or usual.get(name)) for name, way in ways}
+    return {name: _way(name, way or usual.get(name)) for name, way in ways.items()}
 
 # %% ../nbs/13p_objectives.ipynb #d7e274d2
 def objectives_in(

@@ -44,7 +44,7 @@ def _catch_up(follower: Follower) -> None:
     "Read what has come since the last time."
     try:
         found = follower.path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         follower.state, follower.size, follower.file = SearchState(), 0, 0
         return
     if found.st_ino != follower.file or found.st_size < follower.size:

@@ -6,6 +6,7 @@
 __all__ = ['Search', 'check_words']
 
 # %% ../nbs/15_search.ipynb #cb4f6cb7
+import errno
 import tempfile
 import threading
 import warnings
@@ -25,6 +26,7 @@ from .journal import Journal, read_journal
 from .launch import Job, launch, log_end, portable
 from .objectives import objectives_of
 from .oracles import ORACLES
+from .places import no_place
 from .plan import Build, Plan
 from .planned import PlannedSearch
 
@@ -75,6 +77,7 @@ def _check_directory(search: "Search") -> None:
     "Decide about a search that is there already; nothing is written yet."
     path = search.directory / "journal.log"
     if not path.exists():
+        _check_place(search.directory)
         return
     record = read_journal(path)
     state = replay(record.events)
@@ -208,6 +211,14 @@ def _check_search(search: Search) -> None:
         portable(search.data)
     if search.executor == "ray":
         optional("ray", extra="ray")
+
+
+def _check_place(directory: Path) -> None:
+    "Raise a `SearchError` where a file is in the way of a directory."
+    there = next(each for each in (directory, *directory.resolve().parents) if each.exists())
+    if not there.is_dir():
+        in_the_way = NotADirectoryError(errno.ENOTDIR, f"{there} is a file")
+        raise no_place(directory, "the directory of a search", in_the_way, SearchError)
 
 # %% ../nbs/15_search.ipynb #e7f07d4d
 def _changed_here(search: Search, name: str, value: Any) -> bool:

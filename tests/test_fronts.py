@@ -99,6 +99,8 @@ def test_objectives_that_cannot_be_are_refused():
         ("parameters", "smallest network"),
         (["multiply_adds", "val_accuracy"], "smallest network"),
         (["val_accuracy", "seconds"], "seconds_per_epoch"),
+        (["val_accuracy", "params"], "Did you mean 'parameters'"),
+        ("seconds_an_epoch", "Did you mean 'seconds_per_epoch'"),
         (["val_accuracy", "val_accuracy"], "different"),
         ([], "objectives"),
     ):

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import pytest
@@ -298,6 +299,19 @@ def test_what_cannot_go_to_another_process_is_named_before_any_is_started(few, t
     with pytest.raises(SearchError, match="fit_options cannot be sent"):
         a_search(few, tmp_path / "s", **options).start()
     assert not (tmp_path / "s" / "engine.log").exists()
+
+
+@pytest.mark.parametrize("executor", ["processes", "inline"])
+def test_a_place_where_no_search_can_be_is_named(few, tmp_path, executor):
+    (tmp_path / "notes.txt").write_text("mine")
+    for place in ("notes.txt", "notes.txt/search/one"):
+        with pytest.raises(SearchError, match=f"{place} cannot be .*notes.txt is a file"):
+            a_search(few, tmp_path / place, executor=executor)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    if Path("/proc").is_dir():
+        search = a_search(few, "/proc/search", executor=executor)
+        with pytest.raises(ImgrecError, match=r"^/proc/search cannot be "):
+            search.run()
 
 
 def test_two_writers_are_refused(few, tmp_path):

@@ -285,6 +285,22 @@ def test_hostile_json_is_refused(text):
         Space.from_json(text)
 
 
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"kind": "int"}, "The int 'width' of the space has no low and no high"),
+        ({"kind": "float", "low": 1}, "The float 'width' of the space has no high"),
+        ({"kind": "choice"}, "has no values"),
+        ({"kind": "choice", "values": 3}, "has no list of values: 3"),
+        ({"kind": "int", "low": 1, "high": 3, "steps": 2}, "'width'.*'steps'.*mean 'step'"),
+        ({"kind": "bool", "when": "kind"}, "'width'.*received when='kind'[.]$"),
+    ],
+)
+def test_json_is_told_what_is_missing_and_where(entry, words):
+    with pytest.raises(SpaceError, match=words):
+        Space.from_json(json.dumps({"width": entry, "kind": {"kind": "bool"}}))
+
+
 def test_a_space_never_changes():
     space = Space(width=Choice(16, 32), depth=Int(2, 5))
     before = space.to_json()
