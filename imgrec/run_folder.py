@@ -68,6 +68,8 @@ class Folder:
     path: Path  # Where it is
     settings: dict[str, Any]  # What was asked, as JSON values
     spec: ImageSpec  # Pictures and classes
+    late: float = 0.0  # Seconds in which nothing is written, unless it is left
+    begun: bool = False  # Whether something was written
     every: float = 0.0  # Seconds between two states, at least
     written: float = field(default_factory=time.monotonic)  # When a state was kept last
     noted: int = -1  # Epochs in the history that is there
@@ -103,8 +105,9 @@ class Folder:
         history: pd.DataFrame,  # From `history_table`
         seconds: float,  # Of training, in all processes that took part
     ) -> None:
-        "Replace the first weights by those that were kept."
-        _write(self, model, seconds, history)
+        "Replace the first weights by those that were kept; nothing where nothing was written yet."
+        if self.begun or not self.late:
+            _write(self, model, seconds, history)
 
     def latest(self) -> Checkpoint | None:
         "Where to go on; None where nothing was kept yet; a `RunError` for what cannot be read."
@@ -123,6 +126,9 @@ def _start(
     folder.settings["unfinished"] = True
     if training is not None:
         training.keep = folder.keep
+        if folder.late and fresh:
+            return
+    folder.begun = True
     if training is not None and carried:  # first: a state knows whose it is
         _keep(folder, training, last=True, alone=True)
     _write(folder, model, 0.0)
@@ -156,6 +162,11 @@ def _write(
 def _keep(folder: Folder, training: Training, last: bool, alone: bool = False) -> None:
     "Write the history when it has grown, and a state when it is time."
     rows, now = training.state.rows, time.monotonic()
+    if folder.late and not folder.begun:
+        if not training.stopping and now - folder.written < folder.late:
+            return
+        folder.begun = last = True
+        _write(folder, training.model, 0.0)
     due = last or now - folder.written >= max(folder.every, _EVERY)
     try:
         if folder.noted != len(rows) and (last or due or now - folder.written > 2):

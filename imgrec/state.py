@@ -272,7 +272,9 @@ def _ended(state: SearchState, event: Mapping[str, Any]) -> None:
     trial = _moved(state, event, "running")
     names = ("score", "best_epoch", "error", "parameters", "scores", "reason")
     lost = names[:3] if event["event"] == "trial_failed" else ()  # those of a start before it
-    told = dict.fromkeys(lost) | {name: event[name] for name in names if name in event}
+    cut_off = event["event"] == "trial_interrupted"  # maybe before it had a score, a second time
+    given = {name: event[name] for name in names if name in event}
+    told = dict.fromkeys(lost) | {n: v for n, v in given.items() if v is not None or not cut_off}
     told["seconds"] = round(trial.seconds + event.get("seconds", 0.0), 3)
     state.trials[trial.trial] = _with(trial, status=event["event"].removeprefix("trial_"), **told)
 

@@ -174,6 +174,7 @@ def _open(asked: SimpleNamespace, training: Training, settings: dict) -> Folder 
         asked.opened = open_folder(place, settings, asked.splits.spec, asked.if_exists)
     folder, found, changes = asked.opened
     folder.settings = settings
+    folder.late = max((getattr(each, "keep_after", 0.0) for each in asked.callbacks), default=0.0)
     begin(training, None if changes else found)
     if found is not None and changes:
         carry_on(training, found, changes)

@@ -42,6 +42,8 @@ from .weight_files import restore_weights, save_weights
 class Watch(keras.callbacks.Callback):
     "Reports the epochs of one trial, keeps its best weights, and stops it when told."
 
+    keep_after = 10.0  # Seconds: a shorter training leaves no state, unless it is stopped
+
     def __init__(
         self,
         link: Link,  # To the search

@@ -6,7 +6,6 @@
 __all__ = ['hear_epoch', 'hear_run', 'tidy', 'hear_end', 'has_more', 'next_trial', 'ask_ahead', 'started', 'run_here']
 
 # %% ../nbs/14h_turns.ipynb #13c2a09c
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -242,9 +241,6 @@ def ask_ahead(
         next_trial(engine)
 
 # %% ../nbs/14h_turns.ipynb #975b0162
-_LONG = 20.0  # Seconds; a shorter training begins anew when it was cut off
-
-
 def started(
     engine: Engine,  # Changed by it
     trial: TrialState,  # Asked or interrupted
@@ -254,16 +250,12 @@ def started(
     note(engine, "trial_started", {"trial": trial.trial, "worker": worker})
     engine.began[trial.trial] = engine.spent
     directory, number = engine.task.directory, trial.trial
-    ended = engine.state.with_status("finished")
-    times = [each.seconds / max(len(each.runs), 1) for each in ended]
-    long = not times or statistics.median(times) >= _LONG
-    running = running_folder(directory, number)
     goes_on = engine.task.strategy in PROMOTING
     return TrialFiles(
         weights_file(directory, number, "best"),
         weights_file(directory, number, "last") if goes_on else None,
         weights_file(directory, trial.parent, "last") if trial.parent else None,
-        running if long or running.exists() else None,
+        running_folder(directory, number),
         predictions_file(directory, number),
     )
 

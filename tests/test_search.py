@@ -417,6 +417,42 @@ def test_a_search_killed_in_a_trial_goes_on_with_that_trial(tmp_path):
     assert [t.status for t in after.trials.values()] == ["finished"] * 3
 
 
+def test_a_long_trial_after_short_ones_goes_on_where_it_was_stopped(few, tmp_path):
+    space = Space(epochs=Choice(1, 400), width=2, depth=1)
+    how = {"epochs": 400, "directory": tmp_path, "progress": "none", "executor": "inline"}
+
+    def search_on(enough):
+        "Run until the second trial has so many epochs, and stop; how far it is, and its score."
+        search = Search(space, "small_cnn", few, budget=2, **how)
+        waiter = threading.Thread(target=stop_when, args=(search, enough))
+        waiter.start()
+        search.run()
+        waiter.join()
+        return search.snapshot().trials[2]
+
+    def stop_when(search, enough):
+        def far():
+            trial = search.snapshot().trials.get(2)
+            return trial is not None and trial.status == "running" and len(trial.curve) >= enough
+
+        end = time.monotonic() + 60
+        while not far() and time.monotonic() < end:
+            time.sleep(0.005)
+        search.stop()
+
+    for point in ({"epochs": 1}, {"epochs": 400}):
+        Search(space, "small_cnn", few, budget=2, **how).enqueue(point)
+    first = search_on(4)
+    assert first.status == "interrupted" and first.score is not None
+    reached = len(first.curve)
+    again = search_on(1)  # as soon as it runs
+    assert again.score is not None and len(again.curve) >= reached
+    search_on(reached + 3)
+    events = read_journal(tmp_path / "journal.log").events
+    epochs = [e["epoch"] for e in events if e["event"] == "epoch_ended" and e["trial"] == 2]
+    assert epochs == list(range(1, len(epochs) + 1)), "none is trained twice"
+
+
 @pytest.mark.parametrize("form", [lambda d: d, lambda d: (d, d), lambda d: [d, d, d]])
 def test_a_dataset_is_trained_on_whole(few, tmp_path, form):
     plain = few.ordered("train")
