@@ -116,11 +116,13 @@ def _planned(
 ) -> tuple["Search", dict[str, Any]]:
     "A search over pictures of a folder, with notes for the classifier; `how` is for `Search`."
     from imgrec.networks import own_size
+    from imgrec.objectives import objectives_of
     from imgrec.pruning import as_pruning
     from imgrec.search import Search, check_words
     from imgrec.steering import space_for
 
     check_words(how["strategy"], how["executor"], how["if_exists"])
+    objectives_of(how["objective"])
     how["pruning"] = as_pruning(how["pruning"])  # before the pictures, which may take minutes
     folder, parts, size, data = pictures
     points = space_for(model, space)

@@ -151,12 +151,18 @@ def settle(
         _aside(path).rename(path)
     return path
 
-
+# %% ../nbs/11c_contract.ipynb #f484e83d
 def check_target(
     path: str | Path,  # Where a classifier shall be
 ) -> None:
-    "Raise a `ClassifierError` when something is there that must not be replaced."
+    "Raise a `ClassifierError` for what must not be replaced, or where nothing can be written."
     found = settle(path)
+    there = next(each for each in found.parents if each.exists())
+    try:
+        Path(tempfile.mkdtemp(prefix=".imgrec-", dir=there)).rmdir()
+    except OSError as error:
+        why = error.strerror or error
+        raise ClassifierError(f"{path} cannot be: {why} for what is written in {there}.") from error
     if not found.exists() or (found.is_dir() and not any(found.iterdir())):
         return
     if not found.is_dir() or not (found / CONTRACT).is_file():

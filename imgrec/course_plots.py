@@ -196,10 +196,11 @@ def _name_brackets(ax: Axes, table: pd.DataFrame, at: dict[tuple[int, int], floa
 def plot_brackets(
     table: pd.DataFrame,  # What `brackets` gave
     ax: Axes | None = None,  # Where to draw; a new figure if None
-    objective: str = "score",  # Name of the score, for the label
+    objective: str | None = None,  # Name of the score; None: as the table says
 ) -> Axes:  # The axes
     "What Hyperband tried with how many epochs, and what it let go on."
     require_columns(table, "trial", "bracket", "rung", "parent", "epochs", "score", "promoted")
+    objective = objective or table.attrs.get("objective", "score")
     at = _columns(table)
     ax = new_axes(ax, min(2.4 + 0.55 * len(at), 12), 3.0)
     ax.tick_params(labelsize=9)

@@ -125,7 +125,8 @@ def _refusal(engine: Engine, command: Mapping[str, Any]) -> str:
         if name == "edit":
             _edited(engine, command)
     except _ODD as error:
-        return f"{type(error).__name__}: {error}"
+        own = "" if isinstance(error, ImgrecError) else f"{type(error).__name__}: "
+        return f"{own}{error}".rstrip(".")
     return ""
 
 # %% ../nbs/14g_engine.ipynb #dbe117bd

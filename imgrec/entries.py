@@ -40,10 +40,13 @@ class Condition:
 
 
 def _complete(entry: Any, **usual: Any) -> None:
-    "Fill in what follows from the rest; for entries, which are frozen."
+    "Fill in what follows from the rest, and let numbers of NumPy be plain; entries are frozen."
     for name, value in usual.items():
         if getattr(entry, name) is None:
             object.__setattr__(entry, name, value)
+    for name, value in list(vars(entry).items()):
+        if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+            object.__setattr__(entry, name, value.item())
     if not isinstance(entry.equals, tuple):
         object.__setattr__(entry, "equals", (entry.equals,))
 
@@ -218,6 +221,8 @@ def _range_problem(entry: Int | Float) -> str:
             return f"expected {kind}, received {name}={getattr(entry, name)!r}"
     if entry.low > entry.high:
         return f"expected low <= high, received low={entry.low!r} and high={entry.high!r}"
+    if not isinstance(entry.log, bool):
+        return f"expected log=True or log=False, received log={entry.log!r}"
     if entry.log and entry.low <= 0:
         return f"a log scale needs low above 0, received low={entry.low!r}"
     if isinstance(entry, Int) and not (_is_number(entry.step, True) and entry.step >= 1):

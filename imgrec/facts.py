@@ -106,7 +106,10 @@ def weights_digest(
     return whole.hexdigest()[:16]
 
 # %% ../nbs/07g_facts.ipynb #3498bf21
-_CALLED = {"catalog": "data (pictures, labels or parts)"}  # what only a digest is noted of
+_CALLED = {  # what only a digest is noted of
+    "catalog": "data (pictures, labels or parts)",
+    "build": "build (its code, or what it uses)",
+}
 
 
 def setting_changes(

@@ -123,3 +123,5 @@ def hand_over_best(
     splits = splits_of_run(plan, splits_of(plan, best.point), best.run, seed)
     model = search.best_model()
     hand_over(model, model, splits, output, notes | {"point": best.point})
+    if state.reason == "stopped":
+        raise typer.Exit(130)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from .core import DataError, OptionError, unknown
+from .core import DataError, OptionError, SearchError, unknown
 from .importance import importance, place_of, scored_trials
 from .journal import read_journal
 from .pareto import pareto
@@ -24,7 +24,24 @@ from .state import SearchState, TrialState
 _all_ = ["importance", "pareto"]  # they have pages of their own, and belong to the others
 
 # %% ../nbs/17_insight.ipynb #dc6aba13
-_COLUMNS = ["trial", "status", "hyperparameter", "value", "place", "scale", "score", "rank"]
+_COLUMNS = [
+    "trial",
+    "status",
+    "early",
+    "hyperparameter",
+    "value",
+    "place",
+    "scale",
+    "score",
+    "rank",
+]
+
+
+def _ended_early(state: SearchState, trial: TrialState) -> bool:
+    "Whether a trial was given up, or has only had its first epochs."
+    whole = state.settings.get("epochs", trial.epochs)
+    first = trial.epochs < whole and "epochs" not in trial.point  # the strategy has decided it
+    return trial.status == "pruned" or first
 
 
 def _ranks(state: SearchState, trials: list[TrialState]) -> dict[int, float]:
@@ -33,26 +50,38 @@ def _ranks(state: SearchState, trials: list[TrialState]) -> dict[int, float]:
     ranks = scores.rank(method="min", ascending=state.settings.get("direction") != "max")
     return dict(zip([trial.trial for trial in trials], ranks.tolist(), strict=True))
 
-
+# %% ../nbs/17_insight.ipynb #b67e98a1
 def parallel_table(
     search: Any,  # A search, a view of one, or what its `snapshot()` gave
-) -> pd.DataFrame:  # trial, status, hyperparameter, value, place, scale, score, rank
-    "Every value of every trial that has ended, and where it stands in its entry."
+) -> pd.DataFrame:  # trial, status, early, hyperparameter, value, place, scale, score, rank
+    "Every value of every trial that has ended, and where it stands; what went on counts once."
     state = state_in(search)
-    space, scored = Space.from_dict(state.space), scored_trials(state)
+    space, went_on = Space.from_dict(state.space), {trial.parent for trial in state.scored}
+    scored = [trial for trial in scored_trials(state) if trial.trial not in went_on]
     ranks, rows = _ranks(state, scored), []
     lost = [each for each in state.with_status("failed") if not misfit(space, each.point)]
     for trial in sorted([*scored, *lost], key=lambda trial: trial.trial):
         score, rank = trial.score, ranks.get(trial.trial, math.nan)
+        early = _ended_early(state, trial)
         for name in space.searched:
             if name in trial.point:
                 entry, value = space.entries[name], trial.point[name]
                 scale = "linear" if isinstance(entry, Int | Float) else "list"
                 scale = "log" if getattr(entry, "log", False) else scale
-                told = (trial.trial, trial.status, name, value, place_of(entry, value), scale)
+                told = (
+                    trial.trial,
+                    trial.status,
+                    early,
+                    name,
+                    value,
+                    place_of(entry, value),
+                    scale,
+                )
                 rows.append((*told, math.nan if math.isnan(rank) else score, rank))
     table = pd.DataFrame(rows, columns=_COLUMNS)
-    return table.astype({"value": object, "place": float, "score": float, "rank": float})
+    table = table.astype({"value": object, "place": float, "score": float, "rank": float})
+    table.attrs["objective"] = state.settings.get("objective", "score")
+    return table
 
 # %% ../nbs/17_insight.ipynb #94390132
 def slices(
@@ -65,7 +94,9 @@ def slices(
     if name not in known:
         raise unknown("hyperparameter", name, known)
     table = parallel_table(state)
-    return table[table["hyperparameter"] == name].reset_index(drop=True)
+    rows = table[table["hyperparameter"] == name].reset_index(drop=True)
+    rows.attrs.update(table.attrs)
+    return rows
 
 
 def pairs(
@@ -80,7 +111,10 @@ def pairs(
     state = state_in(search)
     right = slices(state, second).rename(columns={"hyperparameter": "other"} | renamed)
     right = right[["trial", "other", *renamed.values()]]
-    return slices(state, first).merge(right, on="trial")
+    left = slices(state, first)
+    both = left.merge(right, on="trial")
+    both.attrs.update(left.attrs)
+    return both
 
 # %% ../nbs/17_insight.ipynb #2654a0e2
 _TIMES = ["trial", "start", "worker", "began", "ended", "how", "session"]
@@ -92,6 +126,8 @@ def timeline(
     "When each trial began and ended, at which worker and how, in seconds of work."
     if isinstance(search, SearchState):
         raise DataError("Expected a search, or read_journal(path).events. Received a state.")
+    if isinstance(search, SearchRecord):
+        state_in(search)  # an error where nothing has begun
     rows: list[dict[str, Any]] = []
     running: dict[int, dict[str, Any]] = {}
     starts: dict[int, int] = {}
@@ -169,6 +205,10 @@ def brackets(
 ) -> pd.DataFrame:  # trial, bracket, rung, parent (0: none), epochs, status, score, promoted
     "Which trials Hyperband began in which bracket, and which of them went on."
     state = state_in(search)
+    strategy = state.settings.get("strategy", "hyperband")
+    promotes = any(each.parent or each.bracket is not None for each in state.trials.values())
+    if not promotes and strategy not in ("hyperband", "bayesian_halving"):
+        raise SearchError(f"A {strategy} search has no brackets: no trial goes on as another.")
     lines = {number: _line(state, trial) for number, trial in sorted(state.trials.items())}
     first = sorted({line[-1].epochs for line in lines.values()})
     parents = {trial.parent for trial in state.trials.values()}
@@ -186,4 +226,6 @@ def brackets(
         for number, trials in lines.items()
     ]
     names = ["trial", "bracket", "rung", "parent", "epochs", "status", "score", "promoted"]
-    return pd.DataFrame(rows, columns=names)
+    table = pd.DataFrame(rows, columns=names)
+    table.attrs["objective"] = state.settings.get("objective", "score")
+    return table

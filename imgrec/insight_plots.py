@@ -133,10 +133,11 @@ def _positions(part: pd.DataFrame, prefix: str, ax: Axes, which: str) -> np.ndar
 def plot_slice(
     table: pd.DataFrame,  # What `slices` gave
     ax: Axes | None = None,  # Where to draw; a new figure if None
-    objective: str = "score",  # Name of the score, for the label
+    objective: str | None = None,  # Name of the score; None: as the table says
 ) -> Axes:  # The axes
     "The scores along one hyperparameter."
-    require_columns(table, "trial", "status", "hyperparameter", "value", "place", "scale", "score")
+    require_columns(table, "trial", "early", "hyperparameter", "value", "place", "scale", "score")
+    objective = objective or table.attrs.get("objective", "score")
     ax = new_axes(ax, 4.2, 2.6)
     ax.set_ylabel(plain_text(objective, letters_up(ax)), fontsize=9)
     ax.tick_params(labelsize=9)
@@ -145,10 +146,10 @@ def plot_slice(
         return ax
     ax.set_xlabel(plain_text(table["hyperparameter"].iloc[0], 40), fontsize=9)
     x, y = _positions(table, "", ax, "x"), table["score"].to_numpy(float)
-    pruned, failed = (table["status"] == "pruned").to_numpy(), np.isnan(y)
-    full = ~pruned & ~failed
+    early, failed = table["early"].to_numpy(bool), np.isnan(y)
+    full = ~early & ~failed
     ax.plot(x[full], y[full], "o", color=COLOURS[0], alpha=0.7, markersize=5)
-    ax.plot(x[pruned], y[pruned], "o", color=COLOURS[0], markersize=5, markerfacecolor="none")
+    ax.plot(x[early], y[early], "o", color=COLOURS[0], markersize=5, markerfacecolor="none")
     across = ax.get_xaxis_transform()  # x in values, y from 0 at the bottom to 1 at the top
     ax.plot(x[failed], [0.04] * failed.sum(), "x", color=COLOURS[3], transform=across)
     best = (table["rank"] == 1).to_numpy()
@@ -175,10 +176,11 @@ def _scale_of_ranks(ax: Axes, objective: str) -> None:
 def plot_pair(
     table: pd.DataFrame,  # What `pairs` gave
     ax: Axes | None = None,  # Where to draw; a new figure if None
-    objective: str = "score",  # Name of the score, for the label
+    objective: str | None = None,  # Name of the score; None: as the table says
 ) -> Axes:  # The axes
     "How good the trials are over two hyperparameters."
     require_columns(table, "hyperparameter", "value", "other", "other_value", "status", "rank")
+    objective = objective or table.attrs.get("objective", "score")
     ax = new_axes(ax, 4.6, 3.0)
     ax.tick_params(labelsize=9)
     if table.empty:
@@ -239,10 +241,11 @@ def _name_columns(ax: Axes, names: list[str]) -> None:
 def plot_parallel(
     table: pd.DataFrame,  # What `parallel_table` gave
     ax: Axes | None = None,  # Where to draw; a new figure if None
-    objective: str = "score",  # Name of the score, for the label
+    objective: str | None = None,  # Name of the score; None: as the table says
 ) -> Axes:  # The axes
     "All trials side by side: a line each, dark where the score is good."
     require_columns(table, "trial", "hyperparameter", "value", "place", "scale", "score", "rank")
+    objective = objective or table.attrs.get("objective", "score")
     names = list(dict.fromkeys(table["hyperparameter"]))
     ax = new_axes(ax, min(2.2 + 1.1 * len(names), 13), 3.2)
     if table.empty:

@@ -47,12 +47,13 @@ def _check_objectives(state: SearchState, ways: Mapping[str, str]) -> None:
 
 # %% ../nbs/14t_pareto.ipynb #fb0e7159
 def pareto(
-    state: SearchState,  # What `search.snapshot()` gave
+    search: Any,  # A search, a view of one, or what its `snapshot()` gave
     objectives: Mapping[str, str] | None = None,  # "min" or "max" by name; None: the search's own
 ) -> "pd.DataFrame":  # trial, a column for each objective, front
     "Trials with a score, and whether no other one is better in every respect."
     import pandas as pd
 
+    state = search.snapshot() if hasattr(search, "snapshot") else search
     ways = dict(objectives_in(state.settings) if objectives is None else objectives)
     _check_objectives(state, ways)
     trials = sorted(state.scored, key=lambda trial: trial.trial)

@@ -20,7 +20,7 @@ from .plan import Plan, model_of, splits_of
 from .space import Space
 from .state import TrialState
 from .task import Task
-from .view import SearchView
+from .view import SearchView, on_its_way
 from .weight_files import restore_weights
 from .winner import Winner, winner
 from .workers import fair_share
@@ -63,6 +63,19 @@ def _best_model(search: "PlannedSearch", number: int | None) -> keras.Model:
     restore_weights(model, files[trial.trial])
     return model
 
+# %% ../nbs/14z_planned.ipynb #e0d52bd7
+def _check_ended(search: "PlannedSearch", number: int | None, test: bool) -> None:
+    "Raise a `SearchError` where the test part would be used up by a trial that may not stay best."
+    if number is not None or not test:
+        return
+    how = "Or name a trial, winner(trial=), or leave the test part alone, winner(test=False)."
+    if search.running:
+        raise SearchError(f"The search still runs, and may find a better trial: wait(). {how}")
+    best = _trial(search, None)
+    if best.status == "interrupted":
+        far = f"was cut off in epoch {len(best.at) + 1} of {best.epochs}"
+        raise SearchError(f"Trial {best.trial}, the best, {far}: run() ends it. {how}")
+
 # %% ../nbs/14z_planned.ipynb #dffa46fb
 class PlannedSearch(SearchView):
     "A search with its code."
@@ -90,13 +103,13 @@ class PlannedSearch(SearchView):
 
     @property
     def space(self) -> Space:
-        "What is varied now."
-        return self.current.space
+        "What is varied now, or as soon as what was said is done."
+        return on_its_way(self.directory, self.current.space, Budget())[0]
 
     @property
     def budget(self) -> Budget:
-        "What it may use now."
-        return self.current.budget
+        "What it may use now, or as soon as what was said is done."
+        return on_its_way(self.directory, self.current.space, self.current.budget)[1]
 
     @property
     def declared(self) -> Space:
@@ -137,5 +150,6 @@ class PlannedSearch(SearchView):
         again: bool = False,  # Whether to look although the test part was used before
     ) -> Winner:  # With the model, and how sure it is
         "Train a trial again on all but the test part, with several seeds, and judge it once."
+        _check_ended(self, trial, test)
         state, plan = self.snapshot(), self.task.plan
         return winner(plan, state, self.directory, seeds, test, trial, again)

@@ -7,6 +7,7 @@ __all__ = ['Follower', 'SearchRecord', 'state_in']
 
 # %% ../nbs/14v_record.ipynb #132a059a
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ class SearchRecord:
 
     def results(self) -> "pd.DataFrame":
         "A row a trial: its score, how sure that is, its point, and how it went."
-        return results_table(self.snapshot())
+        return results_table(_as_left(self))
 
     def traceback(
         self,
@@ -129,9 +130,23 @@ class SearchRecord:
         return as_budget(self.snapshot().budget)
 
     def __repr__(self) -> str:
-        return repr(self.snapshot())
+        return repr(_as_left(self))
 
 # %% ../nbs/14v_record.ipynb #25195710
+def _as_left(record: SearchRecord) -> SearchState:
+    "What is known of a search; of one whose process has ended without a word, as it left it."
+    running, state = record.running, record.snapshot()  # in this order: what has ended is known
+    if state.status == "empty" and running:
+        return replace(state, status="starting")
+    if state.status != "open" or running:
+        return state
+    cut = {trial.trial: trial for trial in state.with_status("running")}
+    ended = {
+        n: replace(t, status="interrupted", reason="its process ended") for n, t in cut.items()
+    }
+    return replace(state, status="cut off", trials=state.trials | ended)
+
+
 def _traceback(record: SearchRecord, trial: int) -> str:
     "The last traceback that was noted of a trial."
     events = read_journal(record.directory / "journal.log").events
@@ -145,9 +160,10 @@ def state_in(
     search: Any,  # A search, a view of one, or what its `snapshot()` gave
 ) -> SearchState:  # What is known of it
     "The state of a search; a `DataError` for what is none."
-    if isinstance(search, SearchRecord):
-        return search.snapshot()
-    if not isinstance(search, SearchState):
+    state = search.snapshot() if isinstance(search, SearchRecord) else search
+    if not isinstance(state, SearchState):
         kind = type(search).__name__
         raise DataError(f"Expected a search, or what its snapshot() gives. Received {kind}.")
-    return search
+    if isinstance(search, SearchRecord) and not state.space:
+        raise SearchError("Nothing has begun yet, so nothing is known. Call run() or start().")
+    return state

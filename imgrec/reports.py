@@ -93,6 +93,7 @@ def search_facts(
         "front": _front(state),
         "failures": _failures(state),
         "waiting": [command["command"] for _, command in waiting(view.directory)],
+        "queue": list(state.queue),
         "refused": [text for _, text in state.refused[-3:]],
     }
 
@@ -189,6 +190,7 @@ def search_text(
     if facts["waiting"]:
         lines.append(f"Told, not taken yet: {printable(', '.join(facts['waiting']))}")
     lines += [f"Not done, {printable(text)}" for text in facts["refused"]]
+    lines += [f"By hand, to be tried: {printable(point_in_words(p))}" for p in facts["queue"]]
     counts = ", ".join(f"{count} {status}" for status, count in facts["counts"].items())
     lines.append(f"Trials: {counts or 'none'}")
     if facts["trials_running"] and facts["running"]:

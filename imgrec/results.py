@@ -120,4 +120,6 @@ def ending(
         return f"None of {trials} has worked; results() has the reasons."
     if most is not None and state.counted < most:
         return f"After {trials} the {state.settings['strategy']} search has no more."
+    if state.queue:
+        return f"{many(len(state.queue), 'point')} by hand will be tried when more trials may be."
     return ""

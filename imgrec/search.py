@@ -162,6 +162,8 @@ class Search(PlannedSearch):
 
     def run(self) -> "Search":
         "Run trials until the budget is used or somebody says stop; Ctrl-C says stop."
+        if _nothing_left(self):
+            return self
         return _run_here(self) if self.executor == "inline" else _run(self)
 
     def _change(self, name: str, value: Any) -> None:
@@ -201,12 +203,22 @@ def _warn_of_training(plan: Plan) -> None:
         )
 
 
+def _check_memory(executor: str, budget: Budget) -> None:
+    "Raise a `SearchError` for a limit that nobody would keep."
+    if executor == "inline" and (budget.ram_gb or budget.trial_ram_gb):
+        raise SearchError(
+            'executor="inline" runs trials in this process, whose memory nobody watches: leave out '
+            'ram_gb and trial_ram_gb, or have processes, executor="processes".'
+        )
+
+# %% ../nbs/15_search.ipynb #295117c0
 def _check_search(search: Search) -> None:
     "Raise an error for what can be known to fail before the first trial."
     check_words(search.task.strategy, search.executor, search.if_exists, search.progress)
     fair_share(search.workers)  # an error for what is no number of them
     check_task(search.task)
     _warn_of_training(search.task.plan)
+    _check_memory(search.executor, search.task.budget)
     if search.executor != "inline":
         portable(search.data)
     if search.executor == "ray":
@@ -226,10 +238,12 @@ def _changed_here(search: Search, name: str, value: Any) -> bool:
     changes = {name: value}
     task = replace(search.current, **changes)
     check_task(task)
+    _check_memory(search.executor, task.budget)
     if search.running:
         return False
     search.task, search.process = task, None
-    return True
+    said = {command["command"] for _, command in waiting(search.directory)}
+    return not said & {"edit", "budget"}  # what was said before must not come after it
 
 # %% ../nbs/15_search.ipynb #cda124d4
 def _run_here(search: Search) -> Search:
@@ -270,22 +284,23 @@ def _start(search: Search) -> Search:
     return search
 
 # %% ../nbs/15_search.ipynb #a22a8b1c
-def _nothing_left(search: Search, state: SearchState) -> bool:
-    "Whether processes would be started for nothing."
-    most = search.budget.trials
+def _nothing_left(search: Search) -> bool:
+    "Whether a run would be for nothing; that is said."
+    state, most = search.snapshot(), search.budget.trials
     used = state.status == "stopped" and most is not None and state.counted >= most
     ends = [t for t in state.with_status("asked", "interrupted") if t.era == state.era]
     if not used or ends or any(waiting(search.directory)):
         return False
-    return not changes_since(search.current, state)
+    if changes_since(search.current, state):
+        return False
+    there = f"{many(state.counted, 'trial')} of {most:,} allowed are there"
+    _say(search, ending(state) or f"{there}: extend(2) allows two more.")
+    return True
 
 # %% ../nbs/15_search.ipynb #f31e06c3
 def _run(search: Search) -> Search:
     "Start processes for a search, and wait for them."
     before = search.snapshot()
-    if _nothing_left(search, before):
-        _say(search, ending(before))
-        return search
     try:
         if not search.running:
             _start(search)

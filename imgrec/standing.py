@@ -83,6 +83,11 @@ def compared_votes(
     finished = [trial.trial for trial in state.scored]
     read = {number: votes_of(directory, number) for number in finished}
     kept = {number: votes for number, votes in read.items() if votes is not None}
+    if best not in kept and state.trials[best].status == "interrupted":
+        raise SearchError(
+            f"Trial {best}, the best, was cut off before its end, and what it answers for each "
+            "picture is only kept then. run() ends it."
+        )
     if best not in kept:
         raise SearchError(
             f"Trial {best} is the best, and {predictions_file(directory, best)} is not there, so "
@@ -205,11 +210,22 @@ class Standing:
         return _told(self)
 
 # %% ../nbs/14s_standing.ipynb #c0e0b837
+def _passed_over(found: Standing) -> str:
+    "Why cheaper ties are not suggested; empty where there are none."
+    if not found.why:
+        return ""
+    ties = found.table[found.table["tie"]]
+    cost = ties.set_index("trial")[found.why]
+    cheaper = [str(number) for number in ties["trial"] if cost[number] < cost[found.suggestion]]
+    return f" but for {', '.join(cheaper)}, worse by a test of its own" if cheaper else ""
+
+
 def _suggested(found: Standing) -> str:
     "The suggestion and its price."
     if found.suggestion == found.best:
         cheap = {"parameters": "the smallest", "seconds_an_epoch": "the fastest"}.get(found.why)
-        return f"trial {found.best} itself" + (f", {cheap} of them" if cheap else "")
+        among = f", {cheap} of them{_passed_over(found)}" if cheap else ""
+        return f"trial {found.best} itself{among}"
     rows, name = found.table.set_index("trial"), measure_of(found.objective)
     row, best = rows.loc[found.suggestion], rows.loc[found.best]
     price_of = rows.loc[[found.suggestion], ["behind", "error"]].to_numpy(float)

@@ -129,7 +129,8 @@ def _summary(state: SearchState) -> str:
     if (best := state.best) is not None:
         parts.append(f"best {state.settings['objective']} {best.score:.4g} (trial {best.trial})")
     waits = ", paused" * (state.paused and state.status == "open")
-    return f"Search, {state.status}{waits}: {', '.join(parts)}"
+    fatal = f". {state.fatal}" if state.fatal else ""
+    return f"Search, {state.status}{waits}: {', '.join(parts)}{fatal}"
 
 # %% ../nbs/14a_state.ipynb #054fc751
 def _with(trial: TrialState, **facts: Any) -> TrialState:

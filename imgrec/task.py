@@ -15,13 +15,14 @@ from typing import Any
 
 from .budget import Budget, as_budget, limits_of
 from .catalog import Catalog
+from .compiling import metrics_for
 from .core import OptionError, SearchError, unknown
 from .data import Splits, as_splits, load
 from .digests import code_digest
 from .facts import data_facts, setting_changes
 from .hyperparameters import HyperBuilder
 from .journal import lock_writer
-from .objectives import further_scores, objectives_in
+from .objectives import COSTS, further_scores, objectives_in
 from .oracles import MODELLED, ORACLES, PROMOTING, Proposal, Proposer, hashed_seed
 from .places import free_name
 from .plan import Plan, check_plan
@@ -117,7 +118,23 @@ def _check_count(name: str, value: Any) -> None:
     if not isinstance(value, int) or value < 1:
         raise OptionError(f"{name} must be a whole number from 1, received {value!r}.")
 
+# %% ../nbs/14f_task.ipynb #9445f873
+def _check_objectives(plan: Plan, space: Space) -> None:
+    "Raise a `SearchError` for an objective that no epoch will log, where that can be known."
+    own = plan.fit_options() if plan.fit_options else {}
+    chosen = "metrics" in space.entries or {"metrics", "callbacks"} & own.keys()
+    if chosen or isinstance(plan.build, HyperBuilder):
+        return
+    names = ["loss", *(getattr(each, "name", each) for each in metrics_for(plan.splits.spec))]
+    known = [*names, *(f"val_{name}" for name in names)]
+    for name in (plan.objective, *plan.others):
+        if name not in (*known, *COSTS, "learning_rate"):
+            raise SearchError(
+                f"{unknown('objective', name, known)} Another one has to be measured, such as by "
+                'Search(..., fit_options=lambda: {"metrics": [...]}).'
+            )
 
+# %% ../nbs/14f_task.ipynb #3928e4fb
 def check_task(
     task: Task,  # What a search has to do
 ) -> None:
@@ -144,6 +161,7 @@ def check_task(
         )
     check_runs(task.plan.executions, task.plan.folds)
     check_plan(task.plan, task.space)
+    _check_objectives(task.plan, task.space)
 
 # %% ../nbs/14f_task.ipynb #a7c6145a
 def inform(

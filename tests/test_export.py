@@ -24,7 +24,7 @@ from imgrec.archive import look_inside
 from imgrec.catalog import Catalog
 from imgrec.classifier import Classifier, prepare
 from imgrec.compiling import compile_model
-from imgrec.contract import check_files, read_contract, settle, write_contract
+from imgrec.contract import check_files, check_target, read_contract, settle, write_contract
 from imgrec.core import (
     ClassifierError,
     DataError,
@@ -535,6 +535,12 @@ def test_another_folder_is_not_replaced(tmp_path):
     with pytest.raises(ClassifierError, match="not replaced"):
         save(small_model(), tmp_path, spec=SPEC)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_place_where_nothing_can_be_written_is_named_before_any_training():
+    for place in ("/proc/new", "/proc/new/deeper"):
+        with pytest.raises(ClassifierError, match=f"^{place} cannot be: .* in /proc[.]$"):
+            check_target(place)
 
 
 def test_a_users_file_in_a_classifier_is_not_lost(copied):

@@ -195,7 +195,7 @@ def test_failed_trials_are_seen_where_they_lie():
 
 
 def test_a_line_for_each_trial_and_the_best_on_top():
-    table = parallel_table(state_of(60))
+    table = parallel_table(state_of(90))
     ax = plot_parallel(table)
     lost, scored = (collection.get_segments() for collection in ax.collections[:2])
     assert len(lost) + len(scored) == table["trial"].nunique()

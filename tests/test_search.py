@@ -26,9 +26,10 @@ from imgrec.insight import (
     slices,
     timeline,
 )
-from imgrec.journal import read_journal, rescue
+from imgrec.journal import Journal, read_journal, rescue
 from imgrec.link import BEGINS, Link, Outcome
 from imgrec.plan import model_of, splits_of
+from imgrec.reports import search_facts, search_text
 from imgrec.search import Search
 from imgrec.space import Choice, Fixed, Float, Int, Space
 from imgrec.state import replay
@@ -328,22 +329,19 @@ def test_two_writers_are_refused(few, tmp_path):
     assert search.results()["status"].tolist() == ["finished"]
 
 
-def test_a_misspelled_objective_ends_the_search_and_says_so(few, tmp_path):
-    space = Space(width=Choice(2, 4), depth=1)
-    search = Search(
-        space,
-        "small_cnn",
-        few,
-        objective="val_acuracy",
-        epochs=1,
-        directory=tmp_path,
-        direction="max",
-        executor="inline",
-        progress="none",
-    )
+def test_a_misspelled_objective_is_told_before_the_first_trial_or_in_it(few, tmp_path):
+    how = {"objective": "val_acuracy", "direction": "max", "epochs": 1, "executor": "inline"}
+    how |= {"directory": tmp_path, "progress": "none"}
+    for wrong in ("val_acuracy", ["val_accuracy", "val_f1"]):
+        with pytest.raises(SearchError, match=r"Unknown objective 'val_.*fit_options="):
+            ways = {"direction": ["max", "max"] if isinstance(wrong, list) else "max"}
+            Search(SPACE, "small_cnn", few, **how | {"objective": wrong} | ways)
+    measured = {"fit_options": lambda: {"metrics": ["accuracy"]}}  # by names that nobody knows yet
+    search = Search(SPACE, "small_cnn", few, **how, **measured)
     with pytest.raises(SearchError, match="val_accuracy"):
         search.run()
     assert search.results()["status"].tolist() == ["interrupted"]
+    assert "Unknown objective" in repr(search), "also where it was begun in the background"
 
 
 def test_scores_of_two_objectives_are_not_mixed(few, tmp_path):
@@ -499,6 +497,9 @@ def test_a_promoted_trial_goes_on_with_its_parents_weights(few, tmp_path):
     assert last.point == trials[last.parent].point
     kept = {path.name for path in (tmp_path / "weights").iterdir()}
     assert f"{last.parent}-last.weights.h5" not in kept, "it was continued"
+    rows = parallel_table(search).drop_duplicates("trial").set_index("trial")["early"]
+    assert last.parent not in rows.index and not rows[last.trial], "the point is there once"
+    assert rows.drop(last.trial).all() and len(rows) == 4, "these have had their first epochs only"
 
 
 @pytest.mark.parametrize("runs", [1, 2])
@@ -621,6 +622,90 @@ def test_what_is_refused_is_an_error_here_and_is_told_later(few, tmp_path, capsy
     assert "Not done" not in capsys.readouterr().out, "that was another time"
     with pytest.raises(SearchError, match=r"Expected a Space\(...\), received dict"):
         attached(tmp_path).edit({})
+
+
+def test_what_is_said_twice_before_it_is_heard_counts_twice(few, tmp_path):
+    search = a_search(few, tmp_path, budget=2).run()
+    view = attached(tmp_path)
+    for _ in range(2):
+        view.extend(1)
+    view.edit(view.space.edit(depth=1))
+    assert (view.budget, view.space.entries["depth"]) == (Budget(trials=4), Fixed(1))
+    again = a_search(few, tmp_path, budget=2)
+    assert again.budget == Budget(trials=4)
+    again.extend(2)  # where it is begun, after what was said elsewhere
+    assert again.budget == Budget(trials=6)
+    again.run()
+    assert search.snapshot().counted == 6 and not list(waiting(tmp_path))
+    assert {t.point["depth"] for n, t in search.snapshot().trials.items() if n > 2} == {1}
+
+
+def test_a_winner_is_not_taken_before_the_search_has_ended(few, tmp_path):
+    reached, go_on = threading.Event(), threading.Event()
+
+    def held(plan, trial, link):
+        link.report(1, {plan.objective: 0.5}, 0.0)
+        reached.set()
+        while not go_on.is_set():
+            link.check()
+            time.sleep(0.01)
+        return Outcome(0.5, 1, 0.0)
+
+    search = a_search(few, tmp_path, budget=1)
+    search.runner, thread = held, threading.Thread(target=search.run)
+    thread.start()
+    assert reached.wait(20)
+    with pytest.raises(SearchError, match=r"still runs.*winner\(trial=\)"):
+        search.winner(seeds=1)
+    search.stop()
+    thread.join(20)
+    with pytest.raises(
+        SearchError, match=r"Trial 1, the best, was cut off in epoch 2 of 4: run\(\)"
+    ):
+        search.winner(seeds=1)
+    with pytest.raises(SearchError, match="was cut off before its end"):
+        search.standing()
+    assert not (tmp_path / "test_used.json").exists()
+
+
+def test_a_limit_that_nobody_keeps_is_refused(few, tmp_path):
+    with pytest.raises(SearchError, match="memory nobody watches"):
+        a_search(few, tmp_path, budget=Budget(trials=2, trial_ram_gb=0.5))
+    search = a_search(few, tmp_path, budget=2)
+    with pytest.raises(SearchError, match="memory nobody watches"):
+        search.limit(Budget(trials=2, ram_gb=1))
+    assert search.budget == Budget(trials=2)
+
+
+def test_a_search_whose_process_is_gone_reads_as_cut_off(few, tmp_path):
+    fresh = a_search(few, tmp_path, budget=2)
+    for ask in (importance, timeline, parallel_table):
+        with pytest.raises(SearchError, match="Nothing has begun"):
+            ask(fresh)
+    fresh.run()
+    with Journal(tmp_path / "journal.log") as journal:
+        journal.append("search_opened", process=1, torn=0)
+        point = {"width": 2, "learning_rate": 0.01, "depth": 1}
+        plan = {"seed": 1, "epochs": 4, "initial_epoch": 0, "parent": None}
+        journal.append("trial_asked", trial=3, point=point, **plan)
+        journal.append("trial_started", trial=3, worker="worker 1")
+        assert "open" in repr(attached(tmp_path)) and "1 running" in repr(fresh)
+    assert "Search, cut off: " in repr(fresh) and "running" not in repr(fresh)
+    row = fresh.results().iloc[-1]
+    assert (row["status"], row["reason"]) == ("interrupted", "its process ended")
+
+
+def test_points_by_hand_beyond_the_budget_are_not_lost(few, tmp_path, capsys):
+    search = a_search(few, tmp_path, budget=1, progress="auto").run()
+    search.run()
+    assert "1 trial of 1 allowed are there" in capsys.readouterr().out
+    search.enqueue({"width": 4, "learning_rate": 0.02})
+    search.run()
+    assert "1 point by hand will be tried" in capsys.readouterr().out
+    assert "By hand, to be tried: width=4" in search_text(search_facts(attached(tmp_path)))
+    search.extend(1)
+    search.run()
+    assert search.snapshot().trials[2].by == "hand"
 
 
 def test_where_a_trial_has_failed_can_be_read(few, tmp_path):

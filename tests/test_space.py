@@ -301,6 +301,16 @@ def test_json_is_told_what_is_missing_and_where(entry, words):
         Space.from_json(json.dumps({"width": entry, "kind": {"kind": "bool"}}))
 
 
+def test_numbers_of_numpy_are_plain_and_log_is_yes_or_no():
+    space = Space(
+        width=Int(np.int64(2), np.int32(8), step=np.int8(2)), rate=Float(np.float32(0.5), 1)
+    )
+    assert Space.from_json(space.to_json()) == space
+    assert [type(space.entries["width"].low), type(space.entries["rate"].low)] == [int, float]
+    with pytest.raises(SpaceError, match="log=True or log=False, received log='yes'"):
+        Space(rate=Float(1e-3, 1e-1, log="yes"))
+
+
 def test_a_space_never_changes():
     space = Space(width=Choice(16, 32), depth=Int(2, 5))
     before = space.to_json()

@@ -11,7 +11,7 @@ from drawn import cut_off, own_axes, texts_of
 
 from imgrec.core import OptionError, SearchError
 from imgrec.measures import per_picture
-from imgrec.standing import luck_of_the_best, simplest_of, standing
+from imgrec.standing import Standing, luck_of_the_best, simplest_of, standing
 from imgrec.standing_plots import plot_standing
 from imgrec.state import SearchState, TrialState, replay
 from imgrec.votes import Votes, predictions_file, save_predictions
@@ -62,6 +62,18 @@ def test_a_clear_winner_stands_alone_and_is_not_too_good(tmp_path):
     assert found.optimism == 0.0 and found.expected == found.score
     assert found.low < found.score < found.high and found.price == 0.0
     assert "none (paired tests" in repr(found) and "trial 1 itself" in repr(found)
+
+
+def test_a_smaller_tie_that_is_passed_over_is_named():
+    table = pd.DataFrame({"trial": [1, 7, 3], "behind": [0.0, 0.2, 0.5], "p_alone": [1, 0.01, 0]})
+    table = table.assign(tie=[True, True, False], parameters=[2410.0, 610.0, 5.0], score=0.5)
+    table = table.assign(seconds_an_epoch=1.0, error=0.1, low=0.4, high=0.6)
+    suggestion, why = simplest_of(table)
+    facts = {"noise_floor": 0.2, "ties": (1, 7), "table": table, "optimism": 0.0, "recorded": 0.5}
+    how = {"objective": "val_accuracy", "direction": "max", "pictures": 9}
+    found = Standing(1, 0.5, 0.4, 0.6, suggestion=suggestion, why=why, **how, **facts)
+    wanted = "trial 1 itself, the smallest of them but for 7, worse by a test of its own"
+    assert suggestion == 1 and wanted in repr(found)
 
 
 def test_equal_trials_are_all_ties_and_the_fastest_is_suggested(tmp_path):
