@@ -64,6 +64,7 @@ class TrialFiles:
     parent: Path | None = None  # Weights to begin with
     running: Path | None = None  # A folder for its state, from which it goes on after a kill
     predictions: Path | None = None  # Of its best weights for the validation part, ends in .npz
+    late: float = 0.0  # Seconds in which no state is kept, unless the trial is told to stop
 
     def of_run(
         self,
@@ -85,7 +86,7 @@ def _files_of_run(files: TrialFiles, name: str, running: Path | None) -> TrialFi
     best, last, parent, answers = map(
         named, (files.best, files.last, files.parent, files.predictions)
     )
-    return TrialFiles(best, last, parent, running, answers)
+    return TrialFiles(best, last, parent, running, answers, files.late)
 
 # %% ../nbs/13g_link.ipynb #217c0a25
 BEGINS = "-- The process of the search begins,"  # A line of engine.log for each

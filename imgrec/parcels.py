@@ -7,8 +7,9 @@ __all__ = ['moved', 'parcel_of', 'put_down', 'Luggage']
 
 # %% ../nbs/13r_parcels.ipynb #d07a8bc7
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from .core import write_atomic
 from .link import TrialFiles
@@ -20,9 +21,10 @@ def moved(
     root: Path,  # Another one
 ) -> TrialFiles:  # The same names beneath it
     "Where the files of a trial are beneath another root."
-    paths = {each.name: getattr(files, each.name) for each in fields(files)}
-    new = {name: path and root / path.relative_to(home) for name, path in paths.items()}
-    return TrialFiles(**new)
+    given = {each.name: getattr(files, each.name) for each in fields(files)}
+    paths = {name: path for name, path in given.items() if isinstance(path, Path)}
+    new: dict[str, Any] = {n: root / path.relative_to(home) for n, path in paths.items()}
+    return replace(files, **new)
 
 # %% ../nbs/13r_parcels.ipynb #84897807
 def _own(path: Path) -> bool:
@@ -33,7 +35,7 @@ def _own(path: Path) -> bool:
 def _found(files: TrialFiles, root: Path) -> dict[str, Path]:
     "The files of a trial that are there, by their names beneath the root."
     given = [getattr(files, each.name) for each in fields(files)]
-    paths = [path for path in given if path is not None and path != files.running]
+    paths = [path for path in given if isinstance(path, Path) and path != files.running]
     if files.running is not None:
         paths += sorted(files.running.rglob("*"))
     return {path.relative_to(root).as_posix(): path for path in paths if _own(path)}

@@ -42,8 +42,6 @@ from .weight_files import restore_weights, save_weights
 class Watch(keras.callbacks.Callback):
     "Reports the epochs of one trial, keeps its best weights, and stops it when told."
 
-    keep_after = 10.0  # Seconds: a shorter training leaves no state, unless it is stopped
-
     def __init__(
         self,
         link: Link,  # To the search
@@ -55,6 +53,7 @@ class Watch(keras.callbacks.Callback):
         self.best: list[np.ndarray] = []  # Weights of the best epoch that this process has seen
         self.started, self.waited, self.ended = time.perf_counter(), link.waited, False
         self.stopping = False  # Has `fit` keep its state and leave
+        self.keep_after = link.files.late  # Seconds; `fit` leaves no state before, unless it leaves
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         "Start the clock."

@@ -6,6 +6,7 @@
 __all__ = ['hear_epoch', 'hear_run', 'tidy', 'hear_end', 'has_more', 'next_trial', 'ask_ahead', 'started', 'run_here']
 
 # %% ../nbs/14h_turns.ipynb #13c2a09c
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -241,6 +242,9 @@ def ask_ahead(
         next_trial(engine)
 
 # %% ../nbs/14h_turns.ipynb #975b0162
+_LONG, _LATE = 20.0, 10.0  # Seconds: where trials are shorter, their state is kept later
+
+
 def started(
     engine: Engine,  # Changed by it
     trial: TrialState,  # Asked or interrupted
@@ -250,6 +254,9 @@ def started(
     note(engine, "trial_started", {"trial": trial.trial, "worker": worker})
     engine.began[trial.trial] = engine.spent
     directory, number = engine.task.directory, trial.trial
+    ended = engine.state.with_status("finished")
+    times = [each.seconds / max(len(each.runs), 1) for each in ended]
+    short = bool(times) and statistics.median(times) < _LONG
     goes_on = engine.task.strategy in PROMOTING
     return TrialFiles(
         weights_file(directory, number, "best"),
@@ -257,6 +264,7 @@ def started(
         weights_file(directory, trial.parent, "last") if trial.parent else None,
         running_folder(directory, number),
         predictions_file(directory, number),
+        _LATE if short else 0.0,
     )
 
 # %% ../nbs/14h_turns.ipynb #6fb7af2f
