@@ -718,8 +718,12 @@ def test_where_a_trial_has_failed_can_be_read(few, tmp_path):
 def test_insight_takes_a_search_a_view_or_a_state(few, tmp_path):
     search = a_search(few, tmp_path, budget=8).run()
     state, view = search.snapshot(), attached(tmp_path)
-    for look in (importance, parallel_table, learning_curves, brackets):
+    for look in (importance, parallel_table, learning_curves):
         assert look(search).equals(look(state)) and look(view).equals(look(state))
+    with pytest.raises(SearchError, match="A random search has no brackets"):
+        brackets(search)
+    promoting = a_search(few, tmp_path / "promoting", "hyperband", budget=8).run()
+    assert brackets(promoting).equals(brackets(promoting.snapshot()))
     assert slices(view, "width").equals(slices(state, "width"))
     assert pairs(view, "width", "depth").equals(pairs(state, "width", "depth"))
     events = read_journal(tmp_path / "journal.log").events

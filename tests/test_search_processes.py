@@ -75,7 +75,7 @@ def build(hp):
     Search(None, names["build"], few, **how).run()
     again = Search(None, names["build"], few, **how)
     assert again.run().results()["status"].tolist() == ["finished"] * 2
-    with pytest.raises(SearchError, match="build: 'build"):
+    with pytest.raises(SearchError, match=r"build \(its code, or what it uses\): 'build"):
         changed = text.replace("2, 8", "2, 4")
         linecache.cache[cell] = (len(changed), None, changed.splitlines(True), cell)
         exec(compile(changed, cell, "exec"), names)
