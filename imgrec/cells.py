@@ -199,7 +199,7 @@ def draw_cells(
     _draw_lines(ax, fitted, values.shape, cell)
     return fitted
 
-# %% ../nbs/21b_cells.ipynb #d3610c7b
+# %% ../nbs/21b_cells.ipynb #37375f0d
 def draw_frame(
     ax: Axes,  # That `board` gave
     box: Box,  # That `draw_cells` gave
@@ -213,7 +213,7 @@ def draw_frame(
     frame = Rectangle(corner, *sides, fill=False, zorder=4)
     frame.set(edgecolor=COLOURS[1], linewidth=2.2, clip_on=False)
     frame.set_path_effects(
-        [patheffects.Stroke(linewidth=4.4, foreground="white"), patheffects.Normal()]
+        [patheffects.Stroke(linewidth=3.8, foreground="white"), patheffects.Normal()]
     )
     ax.add_patch(frame)
 
@@ -223,13 +223,14 @@ def draw_label(
     box: Box,  # Of the panel
     text: str,  # One line, not empty
     below: bool = False,  # Below the panel instead of above
+    size: float = 9,  # Points
 ) -> None:
     "A line at a panel."
-    away = 0.2 + 4.5 / unit_points(ax)
+    away = 0.2 + size / 2 / unit_points(ax)
     y = box.y + box.height + away if below else box.y - away
-    draw_text(ax, box.x + box.width / 2, y, text)
+    draw_text(ax, box.x + box.width / 2, y, text, size)
 
-# %% ../nbs/21b_cells.ipynb #d0cf0582
+# %% ../nbs/21b_cells.ipynb #15437d9d
 def png_of(
     draw: Callable[[Axes], Any],  # Draws on axes without frame that fill the figure
     width: float,  # Inches
@@ -245,5 +246,5 @@ def png_of(
     if stored:
         picture = picture.quantize(64, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
-    picture.save(buffer, "png")
+    picture.save(buffer, "png", compress_level=9 if stored else 1)
     return buffer.getvalue()

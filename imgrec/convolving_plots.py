@@ -50,7 +50,13 @@ def _draw_picture(ax: Axes, made: Convolved | Pooled, channel: int, under: Windo
     draw_label(ax, fitted, f"{channel_names(channels)[channel]}, {height}x{width}")
     return fitted
 
-# %% ../nbs/21c_convolving_plots.ipynb #f349f306
+# %% ../nbs/21c_convolving_plots.ipynb #0bfb12bb
+def _around_zero(values: np.ndarray) -> tuple[float, float]:
+    "Ends for numbers that may have either sign, also where just now they have one."
+    largest = float(np.abs(values).max()) or 1.0
+    return -largest, largest
+
+
 def _draw_row(ax: Axes, made: Convolved, channel: int, under: Window, y: float) -> Box:
     "A channel from the picture to its products; where these are."
     wide, small, _ = _layout(made.picture.shape[2])
@@ -58,8 +64,8 @@ def _draw_row(ax: Axes, made: Convolved, channel: int, under: Window, y: float) 
     pixels, weights = under.pixels[..., channel], made.kernel[..., channel]
     panels = [
         ("window", pixels, _ends(made.picture), "→"),
-        ("kernel", weights, limits(made.kernel), "x"),
-        ("products", pixels * weights, limits(under.pixels * made.kernel), "="),
+        ("kernel", weights, _around_zero(made.kernel), "x"),
+        ("products", pixels * weights, _around_zero(under.pixels * made.kernel), "="),
     ]
     x, middle, box = _EDGE + wide + _GAP, y + wide / 2, Box(0, 0, 0, 0)
     for name, values, ends, sign in panels:

@@ -15,7 +15,7 @@ from typing import Any
 import ipywidgets as widgets
 import keras
 
-# %% ../nbs/22_playground.ipynb #11dd7c5b
+# %% ../nbs/22_playground.ipynb #b3fda17a
 from .cockpit_view import Snapshot
 from .convolution_state import ALL, OWN, ConvolutionState
 from .convolving import KERNELS, POOLINGS, SIZES, channel_names
@@ -38,7 +38,7 @@ from imgrec.playground_parts import (
     window_png,
 )
 from .playground_state import AS_WINDOW, POOL_SIZES, STRIDES, PoolingState, WindowView
-from .walk_plots import step_png
+from .walk_plots import seen_in, step_png
 from .walk_state import WalkState, WalkView
 
 # %% ../nbs/22_playground.ipynb #9f1c1014
@@ -122,7 +122,7 @@ class PoolingPlayground(widgets.VBox):
         "What is shown now, as HTML and PNG that stay in a stored notebook."
         return _window_still(self.state.view())
 
-# %% ../nbs/22_playground.ipynb #b9d682bd
+# %% ../nbs/22_playground.ipynb #bd7d7ea3
 def _trail(view: WalkView) -> str:
     "All steps as a list, escaped, the present one marked."
     items = []
@@ -149,12 +149,13 @@ def show_walk(
         say(parts.note, view.note)
         say(parts.title, view.title, "status", "font-weight: 600")
         say(parts.lines, view.lines)
+        say(parts.caption, f"Seen: {seen_in(view.step)}.", style="font-size: smaller")
         put(parts.trail, "value", _trail(view))
         put(parts.picture, "value", step_png(view.step, view.class_names))
     finally:
         parts.setter = None
 
-# %% ../nbs/22_playground.ipynb #1e0a6306
+# %% ../nbs/22_playground.ipynb #8201cc14
 def _walk_parts() -> Parts:
     "The widgets of a walk."
     look = widgets.Layout(flex="1 1 160px", width="auto", max_width="420px")
@@ -184,7 +185,7 @@ class LayerWalk(widgets.VBox):
         row = [parts.buttons["previous"], parts.buttons["next"], parts.inputs["step"]]
         top = widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap"))
         super().__init__(
-            [top, parts.title, *arranged(parts, [parts.trail])],
+            [top, parts.title, *arranged(parts, [parts.trail], least=560)],
             layout=widgets.Layout(width="100%"),
         )
         listen(parts, parts.inputs["step"], lambda n: self._act(partial(self.state.go, n - 1)))

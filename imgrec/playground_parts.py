@@ -149,7 +149,7 @@ def kernel_fields(
     look: dict[str, Any] = {"layout": layout, "style": _UNSEEN}
     return tuple(widgets.FloatText(description=name, tooltip=name, **look) for name in names)
 
-# %% ../nbs/21i_playground_parts.ipynb #0432fd68
+# %% ../nbs/21i_playground_parts.ipynb #57cd63a2
 def play_row(
     parts: Parts,  # With a slider named "place"
 ) -> widgets.HBox:  # To be put somewhere
@@ -164,16 +164,19 @@ def play_row(
 
 def arranged(
     parts: Parts,  # The widgets
-    controls: Sequence[widgets.Widget],  # From top to bottom
+    controls: Sequence[widgets.Widget],  # From top to bottom, or in rows where there is room
+    least: int = 760,  # Pixels that the figure needs to be read; with less beside it, it goes below
 ) -> list[widgets.Widget]:  # Of a box that goes from top to bottom
     "Controls beside the figure where there is room, above it where there is not."
-    left = widgets.VBox(
+    left = widgets.HBox(
         [*controls, parts.note],
-        layout=widgets.Layout(flex="1 1 240px", min_width="220px", padding="0 12px 0 0"),
+        layout=widgets.Layout(
+            flex="1 1 220px", flex_flow="row wrap", align_content="flex-start", min_width="200px"
+        ),
     )
     right = widgets.VBox(
         [parts.picture, parts.caption, parts.lines],
-        layout=widgets.Layout(flex="4 1 560px", min_width="280px"),
+        layout=widgets.Layout(flex=f"4 1 {least}px", min_width="280px"),
     )
     body = widgets.HBox([left, right], layout=widgets.Layout(flex_flow="row wrap", width="100%"))
     return [parts.message, body]

@@ -83,7 +83,7 @@ def place_after(
     there = place + steps[key]
     return there if 0 <= there < places else place
 
-# %% ../nbs/21f_playground_state.ipynb #fdce7ec3
+# %% ../nbs/21f_playground_state.ipynb #59433767
 @dataclass(frozen=True, eq=False)
 class WindowView:
     "What a convolution's or a pooling's playground shows at one moment."
@@ -121,7 +121,8 @@ def check_choice(
     if name not in choices:
         raise unknown("control", name, choices)
     if not any(type(value) is type(each) and value == each for each in choices[name]):
-        raise unknown(name, value, map(str, choices[name]))
+        said = value if isinstance(value, str | int | float) else repr(value)
+        raise unknown(name, said, map(str, choices[name]))
 
 # %% ../nbs/21f_playground_state.ipynb #a80b570a
 class WindowState:

@@ -203,25 +203,35 @@ def _layers_of(model: keras.Model) -> list[keras.Layer]:
             )
     return layers
 
-# %% ../nbs/21d_walk.ipynb #df7f03f6
+# %% ../nbs/21d_walk.ipynb #1a4d10d3
+def _uses(model: keras.Model, layer: keras.Layer) -> int:
+    "How often a model calls a layer."
+    levels: dict[int, list] = getattr(model, "_nodes_by_depth", {})  # none in a Sequential one
+    return sum(node.operation is layer for nodes in levels.values() for node in nodes)
+
+
 def _outputs(
     model: keras.Model, layers: list[keras.Layer], picture: np.ndarray
 ) -> list[tuple[keras.Layer, Any, Any]]:
     "Each layer with what goes in and what comes out, the batch of one included."
-    tensors = []
     for layer in layers:
-        try:
-            tensors += [layer.input, layer.output]
-        except (AttributeError, ValueError) as error:
+        if _uses(model, layer) > 1:
             raise ModelError(
-                f"Layer {layer.name!r} of {model.name} is used more than once, or not at all, so "
-                "it has no one place on the way."
-            ) from error
-    batch = ops.convert_to_tensor(picture[None].astype("float32"))
-    known = keras.Model(model.inputs[0], tensors)(batch, training=False)
+                f"Layer {layer.name!r} of {model.name} is used more than once, so it has no one "
+                "place on the way."
+            )
+    tensors = [each for layer in layers for each in (layer.input, layer.output)]
+    try:
+        whole = keras.Model(model.inputs[0], tensors)
+    except ValueError as error:
+        raise ModelError(
+            f"A layer of {model.name} was used in another model before, where its place is "
+            "another. Build the model from new layers, or clone it (keras.models.clone_model)."
+        ) from error
+    known = whole(ops.convert_to_tensor(picture[None].astype("float32")), training=False)
     return list(zip(layers, known[::2], known[1::2], strict=True))
 
-
+# %% ../nbs/21d_walk.ipynb #84200583
 def _check(model: keras.Model, picture: np.ndarray) -> None:
     "Raise a `DataError` for a picture of another shape or range."
     wanted = model.inputs[0].shape[1:]
@@ -236,7 +246,7 @@ def _check(model: keras.Model, picture: np.ndarray) -> None:
         low, high = picture.min(), picture.max()
         raise DataError(f"Expected pixels from 0 to 255, received {low:g} to {high:g}.")
 
-# %% ../nbs/21d_walk.ipynb #67f3c147
+# %% ../nbs/21d_walk.ipynb #6cba4655
 def _sum_before(layer: Any, entered: Any) -> Any:
     "What a Conv2D or Dense gives before its activation; None where there is nothing to take apart."
     activation = getattr(layer, "activation", None)
@@ -254,7 +264,7 @@ def _sum_before(layer: Any, entered: Any) -> Any:
     first = getattr(layer, "data_format", "") == "channels_first"
     return total + (ops.reshape(layer.bias, (1, -1, 1, 1)) if first else layer.bias)
 
-# %% ../nbs/21d_walk.ipynb #520db33d
+# %% ../nbs/21d_walk.ipynb #a05fc6b1
 def _shape(tensor: Any) -> tuple[int, ...]:
     "Without the batch."
     return tuple(int(side) for side in tensor.shape[1:])
@@ -278,7 +288,7 @@ def _steps_of_layer(layer: keras.Layer, entered: Any, left: Any) -> list[Step]:
         )
     return steps
 
-# %% ../nbs/21d_walk.ipynb #42f1d224
+# %% ../nbs/21d_walk.ipynb #6ac18d2b
 def steps_of(
     model: keras.Model,  # Functional, or Sequential and built
     picture: np.ndarray,  # `(height, width, channels)` in 0-255, of the model's size
@@ -292,7 +302,7 @@ def steps_of(
     first = Step("picture", "picture", "InputLayer", told, shape, shape, 0, picture)
     return [first, *(step for each in outputs for step in _steps_of_layer(*each))]
 
-# %% ../nbs/21d_walk.ipynb #427aabe4
+# %% ../nbs/21d_walk.ipynb #6aa6f0df
 def answer_of(
     values: np.ndarray,  # Of the last step, `(outputs,)`
     class_names: Sequence[str] = (),  # In the order of the outputs; "class 0", ... if empty

@@ -129,7 +129,7 @@ def seen_in(
     maps = "map" if shape[2] == 1 else "maps"
     return f"{first}{shape[2]} {maps} of {shape[0]} x {shape[1]}{more}, numbers {ends}"
 
-# %% ../nbs/21e_walk_plots.ipynb #db208a9f
+# %% ../nbs/21e_walk_plots.ipynb #0812ed6a
 def plot_step(
     step: Step,  # That `steps_of` gave
     class_names: Sequence[str] = (),  # In the order of the outputs; needed for probabilities only
@@ -137,7 +137,7 @@ def plot_step(
 ) -> Axes:  # The axes, without frame
     "What one layer made of a picture."
     ax, box = board(ax, *STEP_SIZE), Box(0.2, 0.8, STEP_SIZE[0] - 0.4, STEP_SIZE[1] - 1.5)
-    draw_label(ax, box, seen_in(step))
+    draw_label(ax, box, seen_in(step), size=11)
     if step.kind == "probabilities" and len(step.after) == 1:
         _draw_answer(ax, step.values, class_names, box)
     elif step.kind == "picture":
