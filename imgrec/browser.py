@@ -119,7 +119,7 @@ def show_view(
     finally:
         parts.setter = None
 
-# %% ../nbs/20_browser.ipynb #08c3e368
+# %% ../nbs/20_browser.ipynb #e9de7d8c
 def _arranged(parts: BrowserParts) -> list[widgets.Widget]:
     "The parts, from top to bottom."
     flow = {"flex_flow": "row wrap", "align_items": "center"}
@@ -130,7 +130,7 @@ def _arranged(parts: BrowserParts) -> list[widgets.Widget]:
 
     many = len(parts.classes.options) > len(parts.quick)
     grid = widgets.Layout(grid_template_columns=f"repeat({COLUMNS}, minmax(0, 1fr))")
-    grid.grid_gap, grid.width, grid.align_items = "8px", "100%", "flex-end"
+    grid.grid_gap, grid.width, grid.align_items = "8px", "100%", "flex-start"
     beside = widgets.Layout(flex_flow="row wrap", width="100%")
     for box in parts.beside:
         box.whole.layout.flex = "1 1 220px"

@@ -43,7 +43,7 @@ def figure_html(
         f"<b>{html.escape(cell.label)}</b>{notes}</figcaption></figure>"
     )
 
-# %% ../nbs/19g_browser_parts.ipynb #b5ed81a1
+# %% ../nbs/19g_browser_parts.ipynb #0a626b6e
 def facts_html(
     cells: Sequence[Cell],  # Pictures side by side
     facts: Sequence[Fact],  # What is known of them
@@ -55,10 +55,11 @@ def facts_html(
         name = html.escape(fact.name) + (" ≠" if fact.differs else "")
         look = f'{pad}font-weight: {700 if fact.differs else 400}; overflow-wrap: anywhere"'
         values = "".join(f"<td {look}>{html.escape(value)}</td>" for value in fact.values)
-        rows.append(f'<tr><th scope="row" {pad}">{name}</th>{values}</tr>')
+        rows.append(f'<tr><th scope="row" {pad}white-space: nowrap">{name}</th>{values}</tr>')
     title = f"{len(cells)} pictures side by side; ≠ marks what differs"
     caption = f'<caption style="text-align: left">{title}</caption>'
-    return f'<table style="font-size: 13px">{caption}{"".join(rows)}</table>' if facts else ""
+    table = f'<table style="font-size: 13px; line-height: 1.4">{caption}{"".join(rows)}</table>'
+    return table if facts else ""
 
 # %% ../nbs/19g_browser_parts.ipynb #92c12b73
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def show_box(
         set_traits(box.button, {"description": name, "tooltip": f"Select {cell.file}", **tick})
     set_traits(box.whole.layout, {"display": "none" if cell is None else None})
 
-# %% ../nbs/19g_browser_parts.ipynb #68ad53d5
+# %% ../nbs/19g_browser_parts.ipynb #a93ab8c5
 @dataclass
 class BrowserParts:
     "The widgets of a browser that show something or can be pressed."
@@ -130,10 +131,10 @@ class BrowserParts:
 
 
 BUTTONS = {  # command: text, icon, what it does
-    "previous page": ("Page", "angle-double-left", "The page before"),
-    "next page": ("Page", "angle-double-right", "The next page"),
-    "previous": ("Picture", "angle-left", "The picture before"),
-    "next": ("Picture", "angle-right", "The next picture"),
+    "previous page": ("Previous page", "angle-double-left", "The page before"),
+    "next page": ("Next page", "angle-double-right", "The next page"),
+    "previous": ("Previous", "angle-left", "The picture before"),
+    "next": ("Next", "angle-right", "The next picture"),
     "select": ("Select", "check", "Select the current picture, or unselect it"),
     "select page": ("Select page", "th", "Select all pictures of the page, or none of them"),
     "clear": ("Clear", "times", "Close what is side by side; then select nothing"),
