@@ -37,7 +37,7 @@ from .core import CatalogError
 from .marks import marks_of
 from .thumbnails import Decoded, Thumbnails
 
-# %% ../nbs/20_browser.ipynb #3fde80a6
+# %% ../nbs/20_browser.ipynb #19e83a65
 _LOUD = "border-left: 4px solid #d55e00; padding: 4px 8px; background: #d55e0018"
 
 
@@ -66,7 +66,7 @@ def _set_filters(parts: BrowserParts, view: BrowserView) -> None:
     set_traits(parts.filters["part"].layout, {"display": hidden})
     set_traits(parts.words, {"value": wanted.words})
 
-# %% ../nbs/20_browser.ipynb #5a48159f
+# %% ../nbs/20_browser.ipynb #3d64648d
 def _set_buttons(parts: BrowserParts, view: BrowserView) -> None:
     "Set what can be pressed, and what it would do."
     for name, button in parts.buttons.items():
@@ -85,7 +85,7 @@ def _set_buttons(parts: BrowserParts, view: BrowserView) -> None:
     words = f"Page (of {view.pages:,})"
     set_traits(parts.page, {"max": view.pages, "value": view.page, "description": words})
 
-# %% ../nbs/20_browser.ipynb #fe8ce1f5
+# %% ../nbs/20_browser.ipynb #ac3cb208
 def _set_pictures(parts: BrowserParts, view: BrowserView, thumbs: Thumbnails) -> None:
     "Set the pictures of the page, and those side by side."
     for boxes, cells, side in (
@@ -96,7 +96,7 @@ def _set_pictures(parts: BrowserParts, view: BrowserView, thumbs: Thumbnails) ->
         for at, box in enumerate(boxes):
             there = at < len(cells)
             show_box(box, cells[at] if there else None, found[at] if there else None, side)
-    set_traits(parts.facts, {"value": facts_html(view.compared, view.facts)})
+    set_traits(parts.facts, {"value": facts_html(view.beside, view.facts)})
     thumbs.prepare(view.ahead, SIDE)
 
 
@@ -119,7 +119,7 @@ def show_view(
     finally:
         parts.setter = None
 
-# %% ../nbs/20_browser.ipynb #e9de7d8c
+# %% ../nbs/20_browser.ipynb #6feec52a
 def _arranged(parts: BrowserParts) -> list[widgets.Widget]:
     "The parts, from top to bottom."
     flow = {"flex_flow": "row wrap", "align_items": "center"}
@@ -152,7 +152,7 @@ def _arranged(parts: BrowserParts) -> list[widgets.Widget]:
         parts.journal,
     ]
 
-# %% ../nbs/20_browser.ipynb #13217e49
+# %% ../nbs/20_browser.ipynb #b18b5f34
 def _filter_of(parts: BrowserParts, view: BrowserView) -> Any:
     "The filter that a person has set."
     lists = {"show": view.kinds, "label": view.labels, "part": view.parts, "order": view.orders}
@@ -189,7 +189,7 @@ def _connect(state: BrowserState, parts: BrowserParts, thumbs: Thumbnails) -> No
             hear(box.button, partial(_picked, state, parts, at, beside))
     state.watchers.append(partial(show_view, parts, thumbs))
 
-# %% ../nbs/20_browser.ipynb #2bbf3a08
+# %% ../nbs/20_browser.ipynb #a57a1dd1
 def sheet_html(
     view: BrowserView,  # Of a state
     thumbs: Thumbnails,  # Of its catalog
@@ -207,10 +207,10 @@ def sheet_html(
             for cell, thumb in pairs
         )
         sheets.append(f"<div {grid}>{figures}</div>" if cells else "")
-    facts = facts_html(view.compared, view.facts)
+    facts = facts_html(view.beside, view.facts)
     return f"{said}{sheets[0]}{facts}{sheets[1]}<p>{html.escape(view.journal)}</p>"
 
-# %% ../nbs/20_browser.ipynb #cbd16478
+# %% ../nbs/20_browser.ipynb #d327bc7f
 def _check(catalog: Any) -> None:
     "Refuse what is no catalog."
     if not isinstance(catalog, Catalog):

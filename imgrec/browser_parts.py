@@ -43,9 +43,9 @@ def figure_html(
         f"<b>{html.escape(cell.label)}</b>{notes}</figcaption></figure>"
     )
 
-# %% ../nbs/19g_browser_parts.ipynb #0a626b6e
+# %% ../nbs/19g_browser_parts.ipynb #136ce571
 def facts_html(
-    cells: Sequence[Cell],  # Pictures side by side
+    title: str,  # Which pictures these are
     facts: Sequence[Fact],  # What is known of them
 ) -> str:  # HTML with every text escaped; what differs is bold and marked
     "What is known of several pictures, as a table."
@@ -56,8 +56,8 @@ def facts_html(
         look = f'{pad}font-weight: {700 if fact.differs else 400}; overflow-wrap: anywhere"'
         values = "".join(f"<td {look}>{html.escape(value)}</td>" for value in fact.values)
         rows.append(f'<tr><th scope="row" {pad}white-space: nowrap">{name}</th>{values}</tr>')
-    title = f"{len(cells)} pictures side by side; ≠ marks what differs"
-    caption = f'<caption style="text-align: left">{title}</caption>'
+    said = f"{html.escape(title)}; ≠ marks what differs"
+    caption = f'<caption style="text-align: left">{said}</caption>'
     table = f'<table style="font-size: 13px; line-height: 1.4">{caption}{"".join(rows)}</table>'
     return table if facts else ""
 

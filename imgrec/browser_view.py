@@ -106,7 +106,7 @@ class Look:
         "The rows that the next mark is for: those selected, or the one under the cursor."
         return list(self.selected) or list(self.rows[self.place : self.place + 1])
 
-# %% ../nbs/19d_browser_view.ipynb #b3b26a45
+# %% ../nbs/19d_browser_view.ipynb #d0ddc22b
 @dataclass(frozen=True)
 class Cell:
     "A picture as it is shown; texts are readable and not escaped."
@@ -146,7 +146,8 @@ class BrowserView:
     target: str  # Which pictures the next mark is for
     undo: str  # What would be taken back; empty if nothing
     redo: str  # What would be done again; empty if nothing
-    compared: tuple[Cell, ...]  # Pictures side by side; empty if none are
+    beside: str  # How many pictures are side by side; empty if none are
+    compared: tuple[Cell, ...]  # These pictures
     facts: tuple[Fact, ...]  # What is known of these
 
 # %% ../nbs/19d_browser_view.ipynb #d3707fe8
@@ -212,13 +213,16 @@ def _other_options(look: Look, known: Known) -> tuple[Options, Options, Options]
     orders = tuple((words, order) for order, words in ORDERS.items() if needed.get(order, True))
     return (("every class", None), *names), tuple(parts), orders
 
-# %% ../nbs/19d_browser_view.ipynb #5c7d8fec
-def _beside(look: Look, known: Known) -> list[int]:
-    "The rows to be compared: those selected, or all that show what the current one shows."
+# %% ../nbs/19d_browser_view.ipynb #68489b45
+def _beside(look: Look, known: Known) -> tuple[list[int], str]:
+    "Some rows to be compared: those selected, or those that show what the current one shows."
     rows = look.targets
+    if not look.comparing or not rows:
+        return [], ""
     if len(rows) == 1:
-        rows += [int(row) for row in twins(known, rows[0]) if row != rows[0]]
-    return sorted(rows[:BESIDE])
+        rows += [row for row in twins(known, rows[0]).tolist() if row != rows[0]]
+    few = f"{BESIDE} of " if len(rows) > BESIDE else ""
+    return sorted(rows[:BESIDE]), f"{few}{many(len(rows), 'picture')} side by side"
 
 
 def _cells(look: Look, known: Known, rows: Sequence[int]) -> tuple[Cell, ...]:
@@ -245,16 +249,16 @@ def _count_anew(look: Look, known: Known) -> None:
         fitting = chosen(known, look.wanted, look.suspicions)
         look.left = int((~np.isin(look.rows, fitting)).sum())
 
-# %% ../nbs/19d_browser_view.ipynb #13ca713a
+# %% ../nbs/19d_browser_view.ipynb #c2b190ff
 def view_of(
     look: Look,  # Where somebody is
 ) -> BrowserView:  # With the marks of others, too
     "What is to be shown now."
-    known, rows = look.marks.refresh(), look.targets
+    known = look.marks.refresh()
     _count_anew(look, known)
     done, back = done_and_undone(look.marks.catalog.corrections.entries)
     first = look.place // PAGE * PAGE
-    beside = _beside(look, known) if look.comparing and rows else []
+    beside, said = _beside(look, known)
     labels, parts, orders = _other_options(look, known)
     return BrowserView(
         headline=_headline(look, known),
@@ -273,6 +277,7 @@ def view_of(
         target=_target_text(look),
         undo=entry_text(done[-1]) if done else "",
         redo=entry_text(back[-1]) if back else "",
+        beside=said,
         compared=_cells(look, known, beside),
         facts=facts_of(known, beside) if beside else (),
     )

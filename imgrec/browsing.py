@@ -268,7 +268,7 @@ def chosen(
     rows = np.flatnonzero(fits)
     return rows[np.argsort(_order_of(known, rows, order, scores), kind="stable")]
 
-# %% ../nbs/19b_browsing.ipynb #57a7da15
+# %% ../nbs/19b_browsing.ipynb #35abf8ee
 def twins(
     known: Known,  # What is known of a catalog
     row: int,  # Of its table
@@ -278,17 +278,23 @@ def twins(
     return np.flatnonzero(known.groups == group) if group >= 0 else np.array([row])
 
 
+def _listed(words: Sequence[str]) -> str:
+    "Some words, the first three by name."
+    *first, last = [*words[:3], *([f"{len(words) - 3} more"] if len(words) > 3 else [])]
+    return " and ".join(filter(None, [", ".join(first), last]))
+
+
 def _twins_text(known: Known, row: int) -> str:
     "Where else a picture is; empty if nowhere."
     rows = twins(known, row)
     if len(rows) < 2:
         return ""
-    said = f"there {len(rows)} times"
+    said = f"there {len(rows):,} times"
     if known.kinds["conflicts"][row]:
-        labels = dict.fromkeys(map(label_text, known.labels[rows]))
-        said += f", under {' and '.join(labels)}"
+        labels = dict.fromkeys(known.labels[rows])  # before they are made readable: there are many
+        said += f", under {_listed(list(map(label_text, labels)))}"
     if "parted" in known.kinds and known.kinds["parted"][row]:
-        said += f", in {' and '.join(dict.fromkeys(known.table['split'].iloc[rows]))}"
+        said += f", in {_listed(list(dict.fromkeys(known.table['split'].iloc[rows])))}"
     return said
 
 # %% ../nbs/19b_browsing.ipynb #11d44dde

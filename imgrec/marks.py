@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOCK', 'journal_of', 'with_journal', 'source_labels', 'done_and_undone', 'entry_text', 'Marks', 'refused', 'marks_of']
 
-# %% ../nbs/19c_marks.ipynb #c4e2d33c
+# %% ../nbs/19c_marks.ipynb #37893c6c
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -18,10 +18,10 @@ import pandas as pd
 from .browsing import Known, known_of, label_text, readable
 from .catalog import Catalog
 from .cleaning import Corrections, Entry, is_dropped, save_corrections
-from .core import CatalogError, many, without_warnings
+from .core import CatalogError, JournalError, many, without_warnings
 from .labels import label_column, label_of
 
-# %% ../nbs/19c_marks.ipynb #d41f4f45
+# %% ../nbs/19c_marks.ipynb #0f877967
 def journal_of(
     catalog: Catalog,  # Of files or of arrays
 ) -> Path | None:  # None for arrays
@@ -45,7 +45,15 @@ def with_journal(
 ) -> Catalog:  # Corrected as the file says; further corrections go there
     "A catalog with a journal; a `JournalError` where the file holds other corrections."
     ours, found = catalog.corrections, Corrections(path)
-    if _plain(found.entries[: len(ours.entries)]) != _plain(ours.entries):
+    shared = min(len(ours.entries), len(found.entries))
+    if _plain(ours.entries[:shared]) != _plain(found.entries[:shared]):
+        raise JournalError(
+            f"{path} holds other corrections than those that were made to this catalog before. To "
+            "have both, give the catalog this journal when it is made: "
+            f"Catalog.from_folder(folder, journal={str(path)!r}). To keep them apart, name another "
+            "file: CatalogBrowser(catalog, journal=...)."
+        )
+    if len(found.entries) < len(ours.entries):
         found = save_corrections(ours, path)
     return replace(catalog, table=found.apply(catalog.table), corrections=found)
 

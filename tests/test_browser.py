@@ -231,6 +231,19 @@ def test_kinds_count_what_is_left_when_some_are_dropped():
     assert "there" not in " ".join(about(dropped, 0))
 
 
+def test_what_is_there_a_thousand_times_is_told_in_few_words(catalog):
+    names = tuple(f"class {row:02}" for row in range(40))
+    labels = [names[row % 40] for row in range(2000)]
+    table = table_of(2000, label=labels, duplicate_group=0, ok=True)
+    known = known_of(Catalog(table, names, Path("pets")))
+    said = "there 2,000 times, under class 00, class 01, class 02 and 37 more"
+    assert about(known, 7)[0] == f"{said}, in train, valid and test"
+    state = BrowserState(marks_of(Catalog(table, names, catalog.root)))
+    state.press("c")
+    view = state.view()
+    assert len(view.compared) == BESIDE and view.beside == "6 of 2,000 pictures side by side"
+
+
 def test_several_labels_or_none_are_filtered_and_sorted():
     labels = [("cat", "dog"), (), ("dog",), ("cat", EVIL)]
     table = pd.DataFrame({"file": list("abcd"), "label": pd.Series(labels, dtype=object)})
@@ -434,7 +447,7 @@ def test_where_marks_go(tmp_path, catalog):
         catalog_of(tmp_path / "pets").drop("cat/003 .jpg", "in a cell"), tmp_path / "new"
     )
     assert (~rerun.table["ok"]).sum() == (~marked.table["ok"]).sum() + 1
-    with pytest.raises(JournalError, match="does not have"):
+    with pytest.raises(JournalError, match="other corrections"):
         with_journal(catalog_of(tmp_path / "pets").drop("cat/009 .jpg"), tmp_path / "new")
 
 
