@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'PAGE', 'BESIDE', 'Options', 'Fact', 'facts_of', 'Look', 'Cell', 'BrowserView', 'view_of']
 
-# %% ../nbs/19d_browser_view.ipynb #8f654ddc
+# %% ../nbs/19d_browser_view.ipynb #a13260b3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,7 @@ class BrowserView:
     compared: tuple[Cell, ...]  # These pictures
     facts: tuple[Fact, ...]  # What is known of these
 
-# %% ../nbs/19d_browser_view.ipynb #d3707fe8
+# %% ../nbs/19d_browser_view.ipynb #4b9d046f
 def _headline(look: Look, known: Known) -> str:
     "Which pictures are shown."
     said, n = filter_text(look.wanted), len(look.rows)
@@ -173,7 +174,9 @@ def _journal_text(marks: Marks, count: int) -> str:
             f"{many(count, 'mark')}, in memory only: they end with this kernel. To keep them, give "
             'a file: CatalogBrowser(catalog, journal="marks.corrections").'
         )
-    return f"{many(count, 'mark')} in {readable(file.path)}, each written at once."
+    path, here = file.path, Path.cwd()
+    path = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"{many(count, 'mark')} in {readable(path)}, each written at once."
 
 # %% ../nbs/19d_browser_view.ipynb #a0538be5
 def _target_text(look: Look) -> str:

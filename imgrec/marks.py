@@ -21,7 +21,7 @@ from .cleaning import Corrections, Entry, is_dropped, save_corrections
 from .core import CatalogError, JournalError, many, without_warnings
 from .labels import label_column, label_of
 
-# %% ../nbs/19c_marks.ipynb #0f877967
+# %% ../nbs/19c_marks.ipynb #e67cd72e
 def journal_of(
     catalog: Catalog,  # Of files or of arrays
 ) -> Path | None:  # None for arrays
@@ -38,13 +38,15 @@ def _plain(entries: Sequence[Entry]) -> list[Entry]:
     "What entries say, whenever it was."
     return [{name: entry[name] for name in entry if name != "time"} for entry in entries]
 
-
+# %% ../nbs/19c_marks.ipynb #7e6007f4
 def with_journal(
     catalog: Catalog,  # Any
     path: str | Path,  # A file of corrections; it need not be there yet
 ) -> Catalog:  # Corrected as the file says; further corrections go there
     "A catalog with a journal; a `JournalError` where the file holds other corrections."
-    ours, found = catalog.corrections, Corrections(path)
+    ours = catalog.corrections
+    there = ours.file is not None and ours.file.path.resolve() == Path(path).resolve()
+    found = ours if there else Corrections(path)  # one object knows of its own entries at once
     shared = min(len(ours.entries), len(found.entries))
     if _plain(ours.entries[:shared]) != _plain(found.entries[:shared]):
         raise JournalError(
@@ -57,7 +59,7 @@ def with_journal(
         found = save_corrections(ours, path)
     return replace(catalog, table=found.apply(catalog.table), corrections=found)
 
-# %% ../nbs/19c_marks.ipynb #b049d7b6
+# %% ../nbs/19c_marks.ipynb #dcad993d
 def source_labels(
     catalog: Catalog,  # Corrected or not
 ) -> pd.Series:  # Its column `label` as it was before any correction
@@ -71,7 +73,7 @@ def source_labels(
     column = label_column([before.get(file, label) for file, label in pairs])
     return column.set_axis(catalog.table.index)
 
-# %% ../nbs/19c_marks.ipynb #2ef07d95
+# %% ../nbs/19c_marks.ipynb #b46a055c
 def _same(one: Entry, two: Entry) -> bool:
     "Whether two entries do the same."
     return all(one.get(name) == two.get(name) for name in ("what", "files", "label", "note"))
@@ -106,9 +108,10 @@ def entry_text(
     said = said or f"labelled {label_text(label_of(entry['label']) or ())}"
     return f"{which} {said}" + (f": {readable(entry['note'])}" if entry["note"] else "")
 
-# %% ../nbs/19c_marks.ipynb #75d0802c
+# %% ../nbs/19c_marks.ipynb #b1150eca
 LOCK = threading.RLock()  # For all marks and those who look at them
 _ALL: "weakref.WeakSet[Marks]" = weakref.WeakSet()
+_GIVEN: "weakref.WeakValueDictionary[int, Marks]" = weakref.WeakValueDictionary()  # By catalog
 
 
 class Marks:
@@ -172,7 +175,7 @@ class Marks:
                     for watcher in list(marks.watchers):
                         watcher()
 
-# %% ../nbs/19c_marks.ipynb #3d4f29f7
+# %% ../nbs/19c_marks.ipynb #fd8d12f0
 def _place(marks: Marks) -> Path | None:
     "The journal of marks; None in memory."
     file = marks.catalog.corrections.file
@@ -194,7 +197,20 @@ def _brought_up_to_date(marks: Marks) -> Known:
     corrections = marks.catalog.corrections
     marks.seen, marks.version = len(corrections.entries), marks.version + 1
     marks.catalog = replace(marks.catalog, table=corrections.apply(marks.source))
+    _GIVEN[id(marks.catalog)] = marks
+    weakref.finalize(marks.catalog, _GIVEN.pop, id(marks.catalog), None)
     return known_of(marks.catalog, marks.source["label"])
+
+# %% ../nbs/19c_marks.ipynb #d3ce09fd
+def _writable(write: Callable[[], Corrections]) -> Corrections:
+    "What was written; where the disk refuses, say what can be done."
+    try:
+        return write()
+    except JournalError as error:
+        if isinstance(error.__cause__, OSError):
+            elsewhere = "To keep marks elsewhere: CatalogBrowser(catalog, journal=...)."
+            raise JournalError(f"{error} {elsewhere}") from error
+        raise
 
 
 def _mark(marks: Marks, action: Callable[[Catalog], Catalog]) -> str:
@@ -202,13 +218,15 @@ def _mark(marks: Marks, action: Callable[[Catalog], Catalog]) -> str:
     with LOCK:
         marks.refresh()
         before = len(marks.catalog.corrections.entries)
-        marks.catalog = replace(marks.catalog, corrections=action(marks.catalog).corrections)
+        corrections = _writable(lambda: action(marks.catalog).corrections)
+        new = corrections.entries[before:]
+        if new:
+            marks.catalog = replace(marks.catalog, corrections=corrections)
         marks.refresh()
-        new = marks.catalog.corrections.entries[before:]
         said = [entry_text(entry) for entry in new if entry["what"] != "undo"]
     return "; ".join(said) if new else "Nothing to note: it is so already."
 
-# %% ../nbs/19c_marks.ipynb #4b56c6a0
+# %% ../nbs/19c_marks.ipynb #9e197f78
 def _undo(marks: Marks) -> str:
     "Take back the last mark."
     with LOCK:
@@ -232,7 +250,7 @@ def _redo(marks: Marks) -> str:
         again = marks.drop if entry["what"] == "drop" else marks.restore
         return f"Again: {again(entry['files'], note)}"
 
-# %% ../nbs/19c_marks.ipynb #48279e10
+# %% ../nbs/19c_marks.ipynb #26e0e040
 def refused(
     table: pd.DataFrame,  # Of a catalog
     files: Sequence[str],  # That somebody wants back
@@ -251,7 +269,7 @@ def refused(
         "scan again."
     )
 
-# %% ../nbs/19c_marks.ipynb #54fb71db
+# %% ../nbs/19c_marks.ipynb #9d69e604
 _MARKS: dict[int, Marks] = {}  # By catalog, without keeping it alive
 
 
@@ -268,7 +286,7 @@ def marks_of(
             )
     path = journal if journal is not None else journal_of(catalog)
     with LOCK:
-        marks = _MARKS.get(id(catalog))
+        marks = _MARKS.get(id(catalog)) or _GIVEN.get(id(catalog))
         place = None if path is None else Path(path).resolve()
         if marks is None or _place(marks) != place:
             own = with_journal(catalog, path) if path is not None else replace(catalog)

@@ -375,6 +375,52 @@ def test_any_marks_of_two_are_as_the_cleaning_module_has_them():
     run_state_machine_as_test(AnyMarks, settings=how)
 
 
+def test_undo_and_redo_go_all_the_way_back_and_forth(catalog):
+    marks = marks_of(catalog)
+    files = catalog.table["file"].tolist()
+    tables = [catalog.table]
+    for at, label in enumerate(("dog", EVIL, "dog")):
+        marks.relabel(files[at : at + 2], label)
+        tables.append(marks.catalog.table)
+    for table in tables[2::-1]:
+        marks.undo()
+        assert marks.catalog.table["label"].tolist() == table["label"].tolist()
+    for table in tables[1:]:
+        marks.redo()
+        assert marks.catalog.table["label"].tolist() == table["label"].tolist()
+    with pytest.raises(CatalogError, match="nothing to do again"):
+        marks.redo()
+    marks.undo()
+    marks.drop(files[:1])
+    with pytest.raises(CatalogError, match="nothing to do again"):
+        marks.redo()
+
+
+def test_corrections_made_before_can_be_undone_to_what_the_source_said(tmp_path, catalog):
+    file = catalog.table["file"].iloc[0]
+    for folder, journal in ((tmp_path, None), (tmp_path / "more", tmp_path / "named")):
+        corrected = catalog_of(folder / "pets").relabel(file, "dog").relabel(file, EVIL)
+        marks = marks_of(corrected, journal)
+        assert source_labels(corrected).iloc[0] == "cat"
+        assert marks.known.before[0] == "cat" and marks.known.labels[0] == EVIL
+        marks.undo()
+        assert marks.catalog.table["label"].iloc[0] == "dog"
+        marks.undo()
+        assert marks.catalog.table["label"].iloc[0] == "cat"
+        assert marks_of(marks.catalog) is marks
+
+
+def test_the_cursor_stays_on_its_picture(catalog):
+    state = BrowserState(marks_of(catalog))
+    state.go(4)
+    state.look(Filter(label="dog"))
+    assert state.targets == [4] and state.place == 1
+    state.look(Filter(order="class"))
+    assert state.targets == [4]
+    state.look(Filter(label="cat"))
+    assert state.place == 0
+
+
 PROGRAM = """
 import sys
 from itertools import count
@@ -466,7 +512,8 @@ def test_a_journal_that_cannot_be_written_is_a_message(tmp_path, catalog):
     state = BrowserState(marks_of(catalog_of(tmp_path / "pets"), tmp_path / "file" / "marks"))
     (tmp_path / "file").write_text("no folder")
     state.press("d")
-    assert "Cannot write" in state.message and state.catalog.table["reason"].iloc[0] == ""
+    assert "Cannot write" in state.message and "To keep marks elsewhere" in state.message
+    assert state.catalog.table["reason"].iloc[0] == ""
     (tmp_path / "file").unlink()
     state.press("d")
     assert not state.message and (tmp_path / "file" / "marks").exists()
@@ -496,7 +543,8 @@ class AnyKeys(RuleBasedStateMachine):
         suspects = pd.DataFrame(
             {"file": catalog.table["file"][[2, 5]], "suggested": "dog", "score": 0.1}
         )
-        self.states = [BrowserState(marks_of(catalog), suspects), BrowserState(marks_of(catalog))]
+        second = catalog_of(self.folder / "pets")  # made by another cell, on the same journal
+        self.states = [BrowserState(marks_of(catalog), suspects), BrowserState(marks_of(second))]
         self.heard = [None, None]
         for at, state in enumerate(self.states):
             state.watchers.append(lambda view, at=at: self.heard.__setitem__(at, view))
