@@ -37,7 +37,16 @@ from imgrec.playground_parts import (
     still_of,
     window_png,
 )
-from .playground_state import AS_WINDOW, POOL_SIZES, STRIDES, PoolingState, WindowView
+from imgrec.playground_state import (
+    AS_WINDOW,
+    POOL_SIZES,
+    STRIDES,
+    PoolingState,
+    WindowState,
+    WindowView,
+)
+
+# %% ../nbs/22_playground.ipynb #31a4d1d9
 from .walk_plots import seen_in, step_png
 from .walk_state import WalkState, WalkView
 
@@ -61,8 +70,24 @@ def _window_still(view: WindowView) -> Snapshot:
     png = window_png(view, stored=True)
     return still_of([view.message, *view.lines, view.note], view.alt, png)
 
+# %% ../nbs/22_playground.ipynb #1c463c3b
+class _Window(widgets.VBox):
+    "A window that slides over a picture, with its controls."
+
+    state: WindowState  # What it shows, and the hands on it
+    parts: Parts  # Its widgets
+
+    def show(self) -> None:
+        "Show the state as it is now; for code that has changed it."
+        with self.parts.lock:
+            show_window(self.parts, self.state.view())
+
+    def snapshot(self) -> Snapshot:
+        "What is shown now, as HTML and PNG that stay in a stored notebook."
+        return _window_still(self.state.view())
+
 # %% ../nbs/22_playground.ipynb #4549f982
-class ConvolutionPlayground(widgets.VBox):
+class ConvolutionPlayground(_Window):
     "A kernel to be changed by hand, and what it makes of a picture."
 
     def __init__(
@@ -82,17 +107,8 @@ class ConvolutionPlayground(widgets.VBox):
         connect(parts, self.state, self.show)
         self.show()
 
-    def show(self) -> None:
-        "Show the state as it is now; for code that has changed it."
-        with self.parts.lock:
-            show_window(self.parts, self.state.view())
-
-    def snapshot(self) -> Snapshot:
-        "What is shown now, as HTML and PNG that stay in a stored notebook."
-        return _window_still(self.state.view())
-
 # %% ../nbs/22_playground.ipynb #bbd2cdb6
-class PoolingPlayground(widgets.VBox):
+class PoolingPlayground(_Window):
     "A pooling to be set by hand, and what it makes of a picture."
 
     def __init__(
@@ -112,15 +128,6 @@ class PoolingPlayground(widgets.VBox):
         )
         connect(parts, self.state, self.show)
         self.show()
-
-    def show(self) -> None:
-        "Show the state as it is now; for code that has changed it."
-        with self.parts.lock:
-            show_window(self.parts, self.state.view())
-
-    def snapshot(self) -> Snapshot:
-        "What is shown now, as HTML and PNG that stay in a stored notebook."
-        return _window_still(self.state.view())
 
 # %% ../nbs/22_playground.ipynb #bd7d7ea3
 def _trail(view: WalkView) -> str:

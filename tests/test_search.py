@@ -23,9 +23,11 @@ from imgrec.insight import (
     learning_curves,
     pairs,
     parallel_table,
+    pareto,
     slices,
     timeline,
 )
+from imgrec.insight_plots import plot_slice
 from imgrec.journal import Journal, read_journal, rescue
 from imgrec.link import BEGINS, Link, Outcome
 from imgrec.plan import model_of, splits_of
@@ -722,6 +724,11 @@ def test_insight_takes_a_search_a_view_or_a_state(few, tmp_path):
         assert look(search).equals(look(state)) and look(view).equals(look(state))
     with pytest.raises(SearchError, match="A random search has no brackets"):
         brackets(search)
+    assert pareto(search, {"score": "max", "seconds": "min"}).equals(
+        pareto(state, {"score": "max", "seconds": "min"})
+    )
+    assert plot_slice(slices(view, "width")).get_ylabel() == "val_accuracy"
+    assert plot_slice(slices(view, "width"), objective="mine").get_ylabel() == "mine"
     promoting = a_search(few, tmp_path / "promoting", "hyperband", budget=8).run()
     assert brackets(promoting).equals(brackets(promoting.snapshot()))
     assert slices(view, "width").equals(slices(state, "width"))
