@@ -158,6 +158,7 @@ def obey(
 ) -> None:
     "Take the commands that wait."
     engine.looked = time.monotonic()
+    engine.journal.check()  # else these commands are for another search
     for path, command in waiting(engine.task.directory):
         if command["id"] not in engine.seen:
             refused = _refusal(engine, command)

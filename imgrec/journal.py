@@ -207,6 +207,20 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
         os.close(handle)
 
+# %% ../nbs/14_journal.ipynb #22964822
+def _check_place(path: Path, handle: int) -> None:
+    "Raise a `JournalError` unless the file at a path is the one that is open."
+    try:
+        there = os.path.samestat(path.stat(), os.fstat(handle))
+        problem = "another file is in its place"
+    except (FileNotFoundError, NotADirectoryError):
+        there, problem = False, "it is gone"
+    if not there:
+        raise JournalError(
+            f"The journal {path} is no longer the one that this process writes: {problem}. "
+            "Expected it to stay while its search runs: stop a search before its folder is deleted."
+        )
+
 # %% ../nbs/14_journal.ipynb #8c456796
 class Journal:
     "The one writer of a journal; closes with its `with` block or its process."
@@ -235,6 +249,10 @@ class Journal:
         self.events = list(self.record.events)  # And all that is written from now on
         self._size = self.record.size
 
+    def check(self) -> None:
+        "Raise a `JournalError` where its file has been deleted, or another one is in its place."
+        _check_place(self.path, self._handle)
+
     def append(
         self,
         event: str,  # Its name, such as "trial_asked"
@@ -245,6 +263,7 @@ class Journal:
         stamp = {"n": count + 1, "event": event, "time": round(time.time(), 3)}
         written = stamp | fields | stamp  # it comes first, and nothing takes its place
         line = encode_line(written)
+        self.check()
         try:
             _write(self._handle, line, self._size)
         except OSError as error:

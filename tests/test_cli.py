@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import pytest
 from PIL import Image
 from project import MEASURED
 from typer.testing import CliRunner, Result
+from waiting import until
 
 from imgrec.cache import fill_table
 from imgrec.catalog import Catalog
@@ -393,9 +395,34 @@ def test_tune_trains_each_point_several_times(folder, tmp_path):
     assert "cannot go together" in run(*again, "--folds", 2, status=1).stderr
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to a process alone")
+def test_tune_that_is_stopped_says_so_and_leaves_130(folder, tmp_path):
+    words = ["tune", folder, "--epochs", 400, "--image-size", 12, "--model", "two_conv"]
+    words += ["--trials", 1, "--workers", 1, "--output", tmp_path / "c"]
+    words += ["--directory", tmp_path / "search"]
+    with subprocess.Popen(
+        [entry_point(), *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        until(lambda: b"epoch_ended" in journal_of(tmp_path / "search"))
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "The same command goes on with it." in said
+    assert not Search.attach(tmp_path / "search").running
+
+
+def journal_of(directory):
+    "The bytes of a search's journal so far."
+    path = directory / "journal.log"
+    return path.read_bytes() if path.exists() else b""
+
+
 @pytest.mark.parametrize(
     ("name", "word"),
-    [("strategy", "lucky"), ("executor", "rey"), ("pruning", "halfing"), ("if-exists", "neu")],
+    [
+        *(("strategy", "lucky"), ("executor", "rey"), ("pruning", "halfing")),
+        *(("if-exists", "neu"), ("objective", "val_acuracy")),
+    ],
 )
 def test_words_of_tune_are_looked_at_before_the_pictures(folder, name, word):
     result = run("tune", folder, f"--{name}", word, status=1)

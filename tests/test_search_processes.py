@@ -4,6 +4,7 @@ import contextlib
 import json
 import linecache
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from waiting import until
 
 from imgrec.catalog import Catalog
+from imgrec.commands import send
 from imgrec.core import SearchError
 from imgrec.data import load
 from imgrec.datasets import digits
@@ -243,3 +245,20 @@ def test_an_engine_that_finds_the_journal_taken_ends(few, tmp_path):
         assert search.process.wait(timeout=180) == 1, "it waits for workers that wait for it"
     assert "is being written by process" in (tmp_path / "engine.log").read_text()
     assert len(search.run().snapshot().with_status("finished")) == 4
+
+
+def test_an_engine_whose_folder_is_made_anew_ends_and_leaves_commands_to_the_new_one(few, tmp_path):
+    place = tmp_path / "s"
+    search = a_search(few, place, budget=50, epochs=500, workers=1).start()
+    until(lambda: epochs(place) >= 1)
+    workers = psutil.Process(search.process.pid).children(recursive=True)
+    shutil.rmtree(place, ignore_errors=True)
+    with Journal(place / "journal.log") as journal:
+        journal.append("search_stopped", reason="stopped")
+        before = journal.path.read_bytes()
+        told = send(place, "stop")
+        assert search.process.wait(timeout=30) == 1
+        assert (place / "commands" / f"{told}.json").exists(), "it was for somebody else"
+        assert journal.path.read_bytes() == before
+    gone, alive = psutil.wait_procs(workers, timeout=20)
+    assert gone and not alive, "its workers go with it"
