@@ -16,6 +16,7 @@ from .budget import Budget
 from .core import many
 from .engine import Engine, look, order
 from .link import STOP, WAIT, Ended, Link, score_of_runs
+from .staff import Member, keep_staff
 from .state import TrialState
 from .turns import ask_ahead, has_more, hear_end, hear_epoch, hear_run, next_trial, started
 from .workers import Shared, Worker, give, hire, kill, let_go, tell, weigh
@@ -181,6 +182,8 @@ def _watch(engine: Engine, crew: Crew) -> None:
     crew.weighed = now
     for worker in crew.workers:
         weigh(worker)
+    members = [Member(each.name, each.trial, each.memory) for each in crew.workers]
+    keep_staff(engine.task.directory, members)
     busy = sorted((each for each in crew.workers if each.trial), key=lambda each: each.memory)
     if busy and (limit := _too_much(engine.task.budget, crew, busy[-1])):
         has = f"it had {busy[-1].memory / 1e9:.1f} GB, and {limit}"

@@ -8,8 +8,9 @@ __all__ = ['MOST', 'Curve', 'curves_of', 'plot_curves', 'curves_png']
 # %% ../nbs/18b_curves.ipynb #417c03c8
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -62,7 +63,10 @@ _STYLES: dict[str, dict] = {
     "earlier": {"color": "#b0b0b0", "linewidth": 1, "marker": ".", "markersize": 3, "zorder": 1},
     "best": {"color": COLOURS[0], "linewidth": 2, "marker": "s", "markersize": 4, "zorder": 2},
     "running": {"color": COLOURS[3], "linewidth": 2, "marker": "o", "markersize": 5, "zorder": 3},
+    "needed": {"color": "#202020", "linewidth": 1.2, "linestyle": ":", "marker": "_"},
 }
+_STYLES["needed"] |= {"markersize": 12, "markeredgewidth": 2, "zorder": 4}
+_NO_LINE: Mapping[int, float] = MappingProxyType({})
 
 
 def _draw_earlier(curves: Sequence[Curve], ax: Axes) -> None:
@@ -77,6 +81,7 @@ def plot_curves(
     curves: Sequence[Curve],  # What `curves_of` gave
     ax: Axes,  # Where to draw
     objective: str,  # Name of what the curves show
+    line: Mapping[int, float] = _NO_LINE,  # By epoch, what a trial needs to go on
 ) -> Axes:  # The axes
     "The learning curves of a search: earlier trials faded, the best and the running ones named."
     _draw_earlier([curve for curve in curves if curve.role == "earlier"], ax)
@@ -84,6 +89,8 @@ def plot_curves(
         if curve.role != "earlier":
             label = f"trial {curve.trial}\n{curve.role}"
             ax.plot(curve.epochs, curve.values, label=label, **_STYLES[curve.role])
+    if line and curves:
+        ax.plot(list(line), list(line.values()), label="needed to\ngo on", **_STYLES["needed"])
     ax.set_xlabel("epoch")
     ax.set_ylabel(objective, parse_math=False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -101,6 +108,7 @@ def plot_curves(
 def curves_png(
     curves: Sequence[Curve],  # What `curves_of` gave
     objective: str,  # Name of what the curves show
+    line: Mapping[int, float] = _NO_LINE,  # By epoch, what a trial needs to go on
     width: float = 6.4,  # Inches
     height: float = 2.8,  # Inches
     dpi: int = 144,  # Pixels an inch
@@ -111,7 +119,7 @@ def curves_png(
     # Room in inches: a layout engine would draw everything twice
     left, right, bottom, top = 0.75 / width, 1 - 1.05 / width, 0.5 / height, 1 - 0.12 / height
     ax = figure.add_axes((left, bottom, right - left, top - bottom))
-    plot_curves(curves, ax, objective)
+    plot_curves(curves, ax, objective, line)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

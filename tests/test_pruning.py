@@ -12,7 +12,7 @@ from imgrec.datasets import digits
 from imgrec.journal import read_journal
 from imgrec.link import Outcome
 from imgrec.oracles import PROMOTING
-from imgrec.pruning import Pruning, as_pruning, best_until, rungs, verdict
+from imgrec.pruning import Pruning, as_pruning, best_until, needed, pruning_in, rungs, verdict
 from imgrec.search import Search
 from imgrec.space import Choice, Float, Space
 from imgrec.state import SearchState, TrialState, replay
@@ -61,6 +61,22 @@ def test_the_best_is_never_given_up_and_order_does_not_matter(curves, random):
             same = [best_until(state_of(), t, last) for t in trials if len(t.curve) >= last]
             if best_until(state_of(), each, last) == max(same):
                 assert first == ""
+
+
+@given(st.lists(scores, min_size=1, max_size=8), st.sampled_from(["halving", "median"]), st.data())
+@settings(deadline=None)
+def test_what_is_needed_is_what_the_verdict_asks_for(curves, word, data):
+    about = data.draw(st.sampled_from([UP, DOWN]))
+    rule = Pruning(word, factor=data.draw(st.integers(2, 4)), least=data.draw(st.integers(2, 4)))
+    trials = (trial(n, v, about["objective"]) for n, v in enumerate(curves, start=1))
+    state = state_of(*trials, about=about)
+    for number, values in enumerate(curves, start=1):
+        if len(values) in rungs(rule, 9):
+            line = needed(rule, state, len(values), number)
+            mine = best_until(state, state.trials[number], len(values))
+            short = line is not None and (mine < line if about is UP else mine > line)
+            assert bool(verdict(rule, state, number)) == short
+    assert pruning_in({"pruning": repr(rule)}) == rule and pruning_in({}) is None
 
 
 def test_a_loss_is_better_when_it_is_small():
