@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['in_words', 'Errand', 'Errands']
 
-# %% ../nbs/18i_errands.ipynb #15d0755c
+# %% ../nbs/18i_errands.ipynb #4bd8d574
 import threading
 import traceback
 from collections import deque
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from .core import ImgrecError
 
-# %% ../nbs/18i_errands.ipynb #4d094f1d
+# %% ../nbs/18i_errands.ipynb #6bb450c5
 def in_words(
     error: BaseException,  # Any
 ) -> str:  # A sentence
@@ -34,7 +34,7 @@ class Errand:
     action: Callable[[], object]  # Does it; what it raises is told
     quiet: bool = False  # Whether it goes unmentioned, for what nobody has asked for
 
-# %% ../nbs/18i_errands.ipynb #d43bf931
+# %% ../nbs/18i_errands.ipynb #b4de3c63
 @dataclass
 class Errands:
     "A line of errands, done in the order in which they came."
@@ -69,7 +69,7 @@ class Errands:
         with self.lock:
             return self.lock.wait_for(lambda: not self.busy, timeout)
 
-# %% ../nbs/18i_errands.ipynb #7c0a9f96
+# %% ../nbs/18i_errands.ipynb #5d88b05d
 def _do(errands: Errands, errand: Errand) -> None:
     "Do one errand, and keep what went wrong."
     try:

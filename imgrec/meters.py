@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['progress_of', 'seconds_left', 'lasting', 'Meter', 'meters_of', 'Seat', 'seats_of']
 
-# %% ../nbs/18e_meters.ipynb #0a375660
+# %% ../nbs/18e_meters.ipynb #1ff91e94
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Any
 from .staff import Member
 from .state import SearchState, TrialState
 
-# %% ../nbs/18e_meters.ipynb #37c5e8a9
+# %% ../nbs/18e_meters.ipynb #c7e9c922
 def _reached(state: SearchState, trial: TrialState) -> float:
     "How much of a running trial is done, in [0, 1]."
     epochs = max(1, trial.epochs - trial.initial_epoch)
@@ -30,7 +30,7 @@ def progress_of(
     running = state.with_status("running") if active else []
     return done + sum(_reached(state, trial) for trial in running)
 
-# %% ../nbs/18e_meters.ipynb #ee306255
+# %% ../nbs/18e_meters.ipynb #301fe851
 def seconds_left(
     state: SearchState,  # What is known of a search
     limits: Mapping[str, float],  # Of its budget, by name
@@ -57,7 +57,7 @@ def lasting(
     first, rest = seconds // large, seconds % large // small
     return f"{first} {words[0]}" + (f" {rest} {words[1]}" if rest else "")
 
-# %% ../nbs/18e_meters.ipynb #c411e102
+# %% ../nbs/18e_meters.ipynb #ae3ad1d9
 @dataclass(frozen=True)
 class Meter:
     "What is used of something that a search may use."
@@ -105,7 +105,7 @@ def meters_of(
         for name in _KINDS
     )
 
-# %% ../nbs/18e_meters.ipynb #0067ebeb
+# %% ../nbs/18e_meters.ipynb #8e7a3ab6
 @dataclass(frozen=True)
 class Seat:
     "A worker, as a person sees it."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['step_from', 'nearby']
 
-# %% ../nbs/18h_nearby.ipynb #af7661b8
+# %% ../nbs/18h_nearby.ipynb #0ba59395
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +17,7 @@ from .core import SearchError
 from .entries import Entry, Fixed, Float, Int, grid_values, holds
 from .space import Space, used_names
 
-# %% ../nbs/18h_nearby.ipynb #a37f0a7c
+# %% ../nbs/18h_nearby.ipynb #96a20a69
 def _in_range(entry: Float, value: float, sign: int) -> float:
     "A tenth of a range further, on its scale, and not beyond its end."
     there: Callable[[float], float] = math.log if entry.log else float
@@ -47,7 +47,7 @@ def step_from(
     inside = [int(n) for n in near if 0 <= n < len(values) and n != at]
     return values[inside[0]] if inside else value
 
-# %% ../nbs/18h_nearby.ipynb #4854ad7c
+# %% ../nbs/18h_nearby.ipynb #44d59bcb
 def _key(point: Mapping[str, Any]) -> str:
     "A point as something that can be compared."
     return json.dumps(dict(point), sort_keys=True, default=repr)

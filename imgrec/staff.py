@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STALE', 'Member', 'keep_staff', 'staff_in']
 
-# %% ../nbs/13x_staff.ipynb #6a11fba7
+# %% ../nbs/13x_staff.ipynb #d42d0d6e
 import contextlib
 import json
 import time
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-# %% ../nbs/13x_staff.ipynb #d8b22920
+# %% ../nbs/13x_staff.ipynb #f19da59b
 STALE = 10.0  # Seconds after which a file says nothing of now
 
 
@@ -26,7 +26,7 @@ class Member:
     trial: int | None  # That it is at; None: it waits, or begins
     memory: float  # Bytes of its own; 0 where that is not known
 
-# %% ../nbs/13x_staff.ipynb #a1304dd5
+# %% ../nbs/13x_staff.ipynb #9d04d8fc
 def _place(directory: str | Path) -> Path:
     "Where the file is."
     return Path(directory) / "workers.json"
@@ -43,7 +43,7 @@ def keep_staff(
         path.with_suffix(".part").write_text(text)
         path.with_suffix(".part").replace(path)
 
-# %% ../nbs/13x_staff.ipynb #8eb70ace
+# %% ../nbs/13x_staff.ipynb #c674c097
 def _member(told: Any) -> Member | None:
     "A worker from what a file says; None for what is none."
     match told:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ORDERS', 'ROWS', 'TrialRow', 'seconds_of', 'row_of', 'Listing', 'columns_of', 'listing_of', 'listing_html']
 
-# %% ../nbs/18d_trial_table.ipynb #04ebb47f
+# %% ../nbs/18d_trial_table.ipynb #edfa75f8
 import html
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from typing import Any
 
 from .controls import shown
 from .core import many
-from .pins import Pins
+from .pins import NO_PINS, Pins
 from .state import SearchState, TrialState
 
-# %% ../nbs/18d_trial_table.ipynb #8bcc2bac
+# %% ../nbs/18d_trial_table.ipynb #ba67ffda
 @dataclass(frozen=True)
 class TrialRow:
     "One trial as the table shows it; all texts, none of them escaped."
@@ -52,7 +52,7 @@ def _status_of(state: SearchState, trial: TrialState, active: bool) -> str:
         return f"running, run {len(trial.runs) + 1}" if several else "running"
     return "waiting" if trial.status == "asked" else trial.status
 
-# %% ../nbs/18d_trial_table.ipynb #f7c2ceb9
+# %% ../nbs/18d_trial_table.ipynb #bf12c3c4
 def _score(state: SearchState, trial: TrialState) -> float | None:
     "The score of a trial; of one that runs, the best so far."
     if trial.score is not None:
@@ -81,7 +81,7 @@ def row_of(
     state: SearchState,  # What is known of a search
     trial: TrialState,  # One of its trials
     names: Sequence[str],  # The hyperparameters with a column
-    pins: Pins = Pins(),  # What a person has marked
+    pins: Pins = NO_PINS,  # What a person has marked
     ties: Collection[int] = (),  # Trials that cannot be told from the best
     active: bool = True,  # Whether the search is being run
     best: int | None = None,  # Number of the best trial
@@ -98,7 +98,7 @@ def row_of(
         **_texts(state, trial),
     )
 
-# %% ../nbs/18d_trial_table.ipynb #d3b44aef
+# %% ../nbs/18d_trial_table.ipynb #be2d2720
 ORDERS = ("best", "newest", "oldest", "status", "seconds", "parameters")
 
 
@@ -124,7 +124,7 @@ def _key(state: SearchState, order: str) -> Callable[[TrialState], Any]:
         return lambda t: (t.score is None, state.rank(t), t.status != "running", -t.trial)
     return known
 
-# %% ../nbs/18d_trial_table.ipynb #1519122f
+# %% ../nbs/18d_trial_table.ipynb #3bcde007
 ROWS = 50  # Trials on a page
 
 
@@ -153,7 +153,7 @@ def columns_of(
     once = [name for name in points if name not in state.space]
     return (*(name for name in state.space if name not in fixed), *once)
 
-# %% ../nbs/18d_trial_table.ipynb #f920f6f4
+# %% ../nbs/18d_trial_table.ipynb #bb2b2a32
 def _ordered(state: SearchState, pins: Pins, order: str) -> list[TrialState]:
     "All trials in an order, those that are pinned before the others."
     first = sorted(state.trials.values(), key=_key(state, order))
@@ -164,7 +164,7 @@ def _ordered(state: SearchState, pins: Pins, order: str) -> list[TrialState]:
 
 def listing_of(
     state: SearchState,  # What is known of a search
-    pins: Pins = Pins(),  # What a person has marked
+    pins: Pins = NO_PINS,  # What a person has marked
     ties: Collection[int] = (),  # Trials that cannot be told from the best
     order: str = "best",  # One of `ORDERS`, or the name of a hyperparameter
     page: int = 1,  # From 1; beyond the last one, the last one
@@ -181,7 +181,7 @@ def listing_of(
     objective = str(state.settings.get("objective", "score"))
     return Listing(names, objective, rows, order, page, pages, len(trials), tie_note)
 
-# %% ../nbs/18d_trial_table.ipynb #3fb8e3f7
+# %% ../nbs/18d_trial_table.ipynb #792a4bd2
 _CSS = """<style>
 .imgrec-trials {border-collapse: collapse; font-size: 13px; line-height: 1.5}
 .imgrec-trials th, .imgrec-trials td {padding: 2px 12px 2px 0; text-align: left;
@@ -215,7 +215,7 @@ def _cells(row: TrialRow) -> list[tuple[str, str]]:
         ("text", said),
     ]
 
-# %% ../nbs/18d_trial_table.ipynb #66106089
+# %% ../nbs/18d_trial_table.ipynb #5a59de36
 def listing_html(
     listing: Listing,  # What `listing_of` gave
 ) -> str:  # HTML with every text escaped
