@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +153,13 @@ class Watched:
         self.thoughts = Errands(self.tell)  # What takes longer: ties, a forecast
         self.runs = Errands(self.tell)  # A search that runs in this process
         self.watchers: list[Callable[[CockpitView], None]] = []
+        self.latest: CockpitView | None = None  # The last view that could be made
         self._eyes: threading.Thread | None = None
 
     def view(self) -> CockpitView:
         "What is to be shown now."
         with self.lock:
-            return view_of(self.search.snapshot(), _around(self))
+            return _view(self)
 
     def watch(
         self,
@@ -167,8 +168,8 @@ class Watched:
         "Show the search to somebody, from now on."
         self.watchers.append(watcher)
         if self._eyes is None:
-            looks = {"target": _follow, "args": (weakref.ref(self),), "daemon": True}
-            self._eyes = threading.Thread(name="cockpit", **looks)
+            me = (weakref.ref(self),)
+            self._eyes = threading.Thread(target=_follow, args=me, name="cockpit", daemon=True)
             self._eyes.start()
 
     def tell(self) -> None:
@@ -229,6 +230,18 @@ def _around(watched: Watched) -> Around:
 
 
 _SEEN = ("looks", "disk_gb", "ties", "tie_note", "forecast")
+
+
+def _view(watched: Watched) -> CockpitView:
+    "What is to be shown; where that cannot be read now, what was shown last, with the reason."
+    try:
+        watched.latest = view_of(watched.search.snapshot(), _around(watched))
+    except (ImgrecError, OSError) as error:  # a damaged journal, a folder that is gone
+        if watched.latest is None:
+            raise
+        watched.trouble = in_words(error)
+        return replace(watched.latest, message=watched.trouble)
+    return watched.latest
 
 # %% ../nbs/18n_watched.ipynb #105e71b0
 def _busy(watched: Watched) -> bool:
