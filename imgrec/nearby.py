@@ -43,8 +43,8 @@ def step_from(
     values = list(grid_values(entry))
     at = next(n for n, each in enumerate(values) if each == value and type(each) is type(value))
     ordered = isinstance(entry, Int) or all(type(each) in (int, float) for each in values)
-    near = [at + sign, at - sign] if ordered else list(draw.permutation(len(values)))
-    inside = [int(n) for n in near if 0 <= n < len(values) and n != at]
+    near = [at + sign, at - sign] if ordered else map(int, draw.permutation(len(values)))
+    inside = [n for n in near if 0 <= n < len(values) and n != at]
     return values[inside[0]] if inside else value
 
 # %% ../nbs/18h_nearby.ipynb #44d59bcb

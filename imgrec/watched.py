@@ -51,7 +51,7 @@ def can_start(
 
 
 def declared_in(
-    search: SearchView,  # Any
+    search: Any,  # A search, or a view of one
 ) -> dict[str, Entry]:  # Empty while nothing is known
     "The entries of a search as they were written, whatever was changed by hand."
     if can_start(search):
@@ -146,7 +146,7 @@ class Watched:
         self,
         search: SearchView,  # Any search, or a view of one
     ) -> None:
-        self.search, self.lock, self._turn = search, threading.RLock(), threading.Lock()
+        self.search, self.guard, self._turn = search, threading.RLock(), threading.Lock()
         self.draft = Draft(search.space, search.space)
         self.seen, self.message, self.trouble = Seen(), "", ""
         self.errands = Errands(self.tell)  # What a person has asked for
@@ -158,7 +158,7 @@ class Watched:
 
     def view(self) -> CockpitView:
         "What is to be shown now."
-        with self.lock:
+        with self.guard:
             return _view(self)
 
     def watch(
