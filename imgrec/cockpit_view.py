@@ -199,7 +199,9 @@ class CockpitView:
     running: tuple[int, ...]  # Numbers of the running trials
     listing: Listing  # A page of the table
     looks: Looks  # How it is looked at
+    pins: Pins  # What a person has marked
     forecast: tuple[str, ...]  # What was forecast, a line each
+    can_forecast: bool  # Whether another one can be made
     objective: str  # What the score is
     curves: tuple[Curve, ...]  # The learning curves
     line: tuple[tuple[int, float], ...]  # Epoch, and what a trial needs then to go on
@@ -260,7 +262,9 @@ def view_of(
         json=around.draft.wanted.to_json(),
         meters=meters,
         looks=around.looks,
+        pins=around.pins,
         forecast=around.forecast,
+        can_forecast=around.code,
         objective=str(state.settings.get("objective", "score")),
         **_rows(state, around, around.running),
     )

@@ -125,6 +125,13 @@ def shown(
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
+def _condition(entry: Entry) -> str:
+    "When an entry is used, in words; empty where that is always."
+    if entry.when is None:
+        return ""
+    return f"where {entry.when} is {' or '.join(map(shown, entry.equals))}"
+
+
 def text_of(
     entry: Entry,  # One of the five kinds
 ) -> str:  # Such as "0.001 to 0.1, log scale"
@@ -135,9 +142,7 @@ def text_of(
         text = f"{shown(entry.value)}, fixed"
     else:
         text = " or ".join(shown(value) for value in grid_values(entry))
-    if entry.when is None:
-        return text
-    return f"{text}, where {entry.when} is {' or '.join(map(shown, entry.equals))}"
+    return text if entry.when is None else f"{text}, {_condition(entry)}"
 
 # %% ../nbs/18a_controls.ipynb #fcb48261
 @dataclass(frozen=True)
@@ -156,6 +161,7 @@ class Control:
     labels: tuple[str, ...] = ()  # Of the switches, in order
     on: tuple[bool, ...] = ()  # Which of the switches are on
     locked: bool = False  # Whether something that can be moved is held to one value
+    when: str = ""  # When the entry is used, in words; empty where that is always
 
 # %% ../nbs/18a_controls.ipynb #785696f4
 def control_of(
@@ -167,7 +173,7 @@ def control_of(
     tip = f"{name}: {text_of(declared)}"
     held = isinstance(current, Fixed) and not isinstance(declared, Fixed)
     common: dict[str, Any] = {"text": text_of(current), "tip": tip, "changed": current != declared}
-    common["locked"] = held
+    common |= {"locked": held, "when": _condition(current)}
     if isinstance(declared, Int | Float):
         ends = (ends_of(current)[0], ends_of(current)[-1])
         common |= {"low": ends[0], "high": ends[1], "ticks": ticks_of(declared, ends)}
