@@ -203,8 +203,8 @@ def plot_pair(
 _BELOW = -0.14  # Where a line goes that has no place on an axis
 
 
-def _value_labels(ax: Axes, part: pd.DataFrame, column: int) -> None:
-    "The values at the ends of an axis, or those of a list."
+def _value_labels(ax: Axes, part: pd.DataFrame, column: int, step: float) -> None:
+    "The values at the ends of an axis, or those of a list; inches to the next one."
     places = part["place"].to_numpy(float).round(6)
     named = dict(sorted(zip(places, part["value"], strict=True), key=lambda pair: pair[0]))
     listed = part["scale"].iloc[0] == "list"
@@ -212,6 +212,8 @@ def _value_labels(ax: Axes, part: pd.DataFrame, column: int) -> None:
     for place in kept if kept[-1] - kept[0] > 0.1 else kept[:1]:
         value = named[place]
         words = f"{value:.3g}" if isinstance(value, float) else plain_text(value, 10)
+        if isinstance(value, float) and 0.075 * len(words) > step:
+            words = f"{value:.2g}"
         ground = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
         style: dict[str, Any] = {"fontsize": 8, "va": "center", "bbox": ground, "zorder": 4}
         ax.annotate(words, (column, place), (3, 0), textcoords="offset points", **style)
@@ -281,7 +283,8 @@ def plot_parallel(
     ax.vlines(range(len(names) + 1), 0, 1, color="0.3", linewidth=1, zorder=3)
     _name_columns(ax, [plain_text(name, 20) for name in names] + [plain_text(objective, 20)])
     for column, name in enumerate(names):
-        _value_labels(ax, table[table["hyperparameter"] == name], column)
+        own = table[table["hyperparameter"] == name]
+        _value_labels(ax, own, column, 0.8 * inches(ax)[0] / len(names))
     ends = table.dropna(subset="rank").sort_values("rank")["score"]
     for height, score in zip((1, 0), ends.iloc[[0, -1]] if len(ends) else (), strict=False):
         where: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "va": "center"}

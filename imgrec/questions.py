@@ -31,6 +31,7 @@ class Offer:
     low: float | None = None  # Of a number or a range, the smallest
     high: float | None = None  # The largest
     log: bool = False  # Whether a range is better seen by factors
+    whole: bool = False  # Whether a range has whole numbers only
     usual: Any = None  # What counts where nobody chooses
 
 
@@ -63,7 +64,8 @@ QUESTIONS = {name: Question(name, *told) for name, told in _TOLD.items()}
 def _limits(name: str, entry: Any) -> Offer:
     "Limits of one entry of a space."
     if isinstance(entry, Int | Float):
-        return Offer(name, name, "limits", (), float(entry.low), float(entry.high), entry.log)
+        ends, whole = (float(entry.low), float(entry.high)), isinstance(entry, Int)
+        return Offer(name, name, "limits", (), *ends, entry.log, whole)
     values = tuple(grid_values(entry)) if isinstance(entry, Choice | Bool) else ()
     return Offer(name, name, "limits", values)
 

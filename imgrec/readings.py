@@ -120,7 +120,8 @@ def importance_in_words(
     used, said = int(table["trials"].max()), []
     if len(notes) and (table["note"] != "").all():
         return f"Nothing can be said from {many(used, 'trial')}: {notes[0]}."
-    rows = table.sort_values("share", ascending=False).head(5)
+    rows = table[(table["share"] > 0.005) | (table.index == 0)]
+    rows = rows.sort_values("share", ascending=False).head(5)
     for row in rows.itertuples():
         name = f"{row.hyperparameter} with {row.other}" if row.other else row.hyperparameter
         said.append(f"{name} {row.share:.0%} ({row.low:.0%} to {row.high:.0%})")

@@ -88,7 +88,7 @@ def _importance(asked: _Asked) -> Answer:
     notes, used = [], int(table["trials"].max()) if len(table) else 0
     if len(table) and (table["note"] != "").all():
         notes.append("These shares may be chance: more trials would tell.")
-    scored = len(asked.state.scored)
+    scored = sum(trial.parent is None for trial in asked.state.scored)
     if 0 < used < scored:
         notes.append(f"Found from {used:,} of {many(scored, 'trial')} with a score, evenly spread.")
     rows = min(len(table), 15)
