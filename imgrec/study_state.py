@@ -62,7 +62,8 @@ _NONE = Answer("", "Nothing was asked yet.")
 def _answered(study: "StudyState", wish: _Wish) -> None:
     "Make an answer: what the thread in the background does."
     try:
-        found = answer(study.search, wish.question, wish.choices)
+        known = study.search if isinstance(study.search, SearchRecord) else study.search.snapshot()
+        found = answer(known, wish.question, wish.choices)
     except Exception as error:  # whatever went wrong is to be read, and no thread prints it
         said = f"{type(error).__name__}: {error}"
         found = Answer(wish.question, QUESTIONS[wish.question].label, notes=(said,))
