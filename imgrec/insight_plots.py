@@ -253,7 +253,7 @@ def _name_columns(ax: Axes, names: list[str]) -> None:
 def _draw_strands(ax: Axes, lines: np.ndarray, good: np.ndarray, inside: np.ndarray) -> None:
     "The lines: those outside of the limits pale, those without a score dotted, the best thick."
     scored, thin = inside & ~np.isnan(good), 0.9 if len(good) < 100 else 0.5
-    faded = {"colors": "0.88", "linewidths": thin}
+    faded: dict[str, Any] = {"colors": "0.88", "linewidths": thin}
     ax.add_collection(LineCollection(list(lines[~inside]), **faded))
     lost: dict[str, Any] = {"colors": "0.6", "linestyles": ":", "lw": 0.8}
     ax.add_collection(LineCollection(list(lines[inside & ~scored]), **lost))

@@ -126,9 +126,9 @@ def _why_offers(state: SearchState) -> tuple[Offer, ...]:
     "Which trial, and along what."
     best = state.best
     usual = best.trial if best else max(state.trials, default=1)
-    ends = {"low": 1, "high": max(state.trials, default=1), "usual": usual}
+    last = max(state.trials, default=1)
     along = Offer("along", "Along", "one", ("", *_names(state)), usual="")
-    return Offer("trial", "Trial", "number", **ends), along
+    return Offer("trial", "Trial", "number", low=1, high=last, usual=usual), along
 
 
 _Offers = Callable[[SearchState], tuple[Offer, ...]]

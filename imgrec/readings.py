@@ -28,7 +28,7 @@ def value_in_words(
 def _best(table: pd.DataFrame) -> Any:
     "The first row with the best rank; None where there are no scores."
     known = table.dropna(subset="rank")
-    return known.loc[known["rank"].idxmin()] if len(known) else None
+    return known.sort_values("rank", kind="stable").iloc[0] if len(known) else None
 
 
 def _sizes(table: pd.DataFrame) -> str:
@@ -122,9 +122,11 @@ def importance_in_words(
         return f"Nothing can be said from {many(used, 'trial')}: {notes[0]}."
     rows = table[(table["share"] > 0.005) | (table.index == 0)]
     rows = rows.sort_values("share", ascending=False).head(5)
-    for row in rows.itertuples():
-        name = f"{row.hyperparameter} with {row.other}" if row.other else row.hyperparameter
-        said.append(f"{name} {row.share:.0%} ({row.low:.0%} to {row.high:.0%})")
+    names = zip(rows["hyperparameter"], rows["other"], strict=True)
+    shares = zip(rows["share"], rows["low"], rows["high"], strict=True)
+    for (first, other), (share, low, high) in zip(names, shares, strict=True):
+        name = f"{first} with {other}" if other else first
+        said.append(f"{name} {share:.0%} ({low:.0%} to {high:.0%})")
     explained = f"A model explains {table['explained'].max():.0%} of the differences between"
     return f"Shares, with 95 % intervals: {', '.join(said)}. {explained} {many(used, 'trial')}."
 
@@ -153,15 +155,15 @@ def timeline_in_words(
     "Who did how much, and how it ended."
     if table.empty:
         return "No trial was begun."
-    spent = (table["ended"] - table["began"]).groupby(table["worker"], sort=False).sum()
-    whole, starts = float(table["ended"].max()), table["worker"].value_counts()
+    spent = (table["ended"] - table["began"]).groupby(table["worker"], sort=False)
+    whole, starts = float(table["ended"].max()), spent.count().tolist()
     said = [
-        f"{worker} {many(int(starts[worker]), 'start')}, busy {busy / max(whole, 1e-9):.0%}"
-        for worker, busy in spent.head(8).items()
+        f"{worker} {many(count, 'start')}, busy {seconds / max(whole, 1e-9):.0%}"
+        for (worker, seconds), count in zip(spent.sum().items(), starts, strict=True)
     ]
-    more = f", and {len(spent) - 8} more" if len(spent) > 8 else ""
+    more = f", and {len(said) - 8} more" if len(said) > 8 else ""
     ends = ", ".join(f"{n:,} {how}" for how, n in table["how"].value_counts().items())
-    return f"{whole:,.0f} seconds of work. By worker: {'; '.join(said)}{more}. Ends: {ends}."
+    return f"{whole:,.0f} seconds of work. By worker: {'; '.join(said[:8])}{more}. Ends: {ends}."
 
 # %% ../nbs/17g_readings.ipynb #e2b9f4ff
 def brackets_in_words(

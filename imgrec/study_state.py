@@ -118,8 +118,9 @@ class StudyState:
         self.question, self.chosen = "importance", dict[str, dict[str, Any]]()
         self.background = Newest(partial(_answered, self))
         self.answers: OrderedDict[str, tuple[Any, Answer]] = OrderedDict()
-        self.current, self.asked, self.last = "", None, _NONE
-        self.known, self.far = SearchState(), None
+        self.current, self.last = "", _NONE
+        self.asked: _Wish | None = None
+        self.known, self.far = SearchState(), tuple[Any, ...]()
         self.against: dict[str, str] = {}
         self.offers: tuple[Offer, ...] = ()
 

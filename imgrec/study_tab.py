@@ -13,7 +13,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from .answers import table_html
+from .answers import Answer, table_html
 from imgrec.fittings import (
     UNSEEN,
     Quiet,
@@ -201,7 +201,7 @@ def _show_table(tab: "StudyTab") -> None:
     table = tab.shown.table if tab.shown is not None else None
     wanted = tab.more.value and table is not None
     put(tab.more.layout, {"display": None if table is not None else "none"})
-    if wanted and tab.tabled is not table:
+    if wanted and table is not None and tab.tabled is not table:
         tab.tabled = table
         put(tab.table, {"value": table_html(table)})
     put(tab.table.layout, {"display": None if wanted else "none"})
@@ -224,8 +224,10 @@ class StudyTab:
         self.picture = widgets.Image(format="png", layout={"width": "100%", "height": "auto"})
         self.more = widgets.ToggleButton(description="Table", tooltip="The numbers of the figure")
         self.table = widgets.HTML(layout={"max_height": "360px", "overflow": "auto"})
-        self.controls, self.offers, self.shape = [], (), None
-        self.shown, self.tabled = None, None
+        self.controls, self.shape = list[Any](), None
+        self.offers: tuple[Offer, ...] = ()
+        self.shown: Answer | None = None
+        self.tabled: Any = None
         self.box = widgets.VBox(_arranged(self), layout={"width": "100%"})
         _connect(self)
         _show(self)
