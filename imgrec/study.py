@@ -7,13 +7,13 @@ __all__ = ['answer']
 
 # %% ../nbs/18f_study.ipynb #0c55cadf
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from .answers import Answer, png_of
+from .answers import Answer, png_of, poles_in
 from .core import ImgrecError, many
 from imgrec.insight import (
     brackets,
@@ -138,11 +138,14 @@ def _parallel(asked: _Asked) -> Answer:
     if count > _LINES:
         notes.append(f"Drawn are {_LINES:,} of {count:,} trials: the best and the latest.")
 
-    def draw(ax: Axes) -> Any:
-        return plot_parallel(table, ax, among=among, most=_LINES)
+    drawn: list[Axes] = []
+
+    def draw(ax: Axes) -> None:
+        drawn.append(plot_parallel(table, ax, among=among, most=_LINES))
 
     size = (2.2 + 1.1 * len(names), 3.9)
-    return asked.answer(draw, size, parallel_in_words(table, among), table, notes)
+    found = asked.answer(draw, size, parallel_in_words(table, among), table, notes)
+    return replace(found, poles=poles_in(drawn[0], [*names, table.attrs["objective"]]))
 
 # %% ../nbs/18f_study.ipynb #726d1303
 _CURVES, _BARS = 300, 400  # That are drawn
