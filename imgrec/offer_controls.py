@@ -31,8 +31,8 @@ def stops_of(
         found = [math.exp((1 - x) * math.log(low) + x * math.log(high)) for x in shares]
     else:
         found = [(1 - x) * low + x * high for x in shares]
-    found[0], found[-1] = low, high
-    return tuple(dict.fromkeys(round(each) if offer.whole else each for each in found))
+    inside = [min(max(each, low), high) for each in (low, *found[1:-1], high)]
+    return tuple(sorted({round(each) if offer.whole else each for each in inside}))
 
 
 def limits_at(
