@@ -218,7 +218,7 @@ def _value_labels(ax: Axes, part: pd.DataFrame, column: int, step: float) -> Non
         style: dict[str, Any] = {"fontsize": 8, "va": "center", "bbox": ground, "zorder": 4}
         ax.annotate(words, (column, place), (3, 0), textcoords="offset points", **style)
 
-
+# %% ../nbs/17b_insight_plots.ipynb #3e0007ef
 def _strands(
     table: pd.DataFrame, names: list[str], inside: set[int], most: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -101,7 +101,7 @@ def control_of(
         return chooser(offer.label, options, f"{offer.label}: one of these")
     return _list(offer) if offer.options else _slider(offer)
 
-
+# %% ../nbs/18p_offer_controls.ipynb #3aff78b0
 def read_control(
     offer: Offer,  # Something to choose
     control: Any,  # What `control_of` gave
@@ -113,7 +113,7 @@ def read_control(
         return [offer.options[at] for at in control.value] or (None, None)
     return limits_at(offer, *control.value)
 
-
+# %% ../nbs/18p_offer_controls.ipynb #f4b0d128
 def set_control(
     offer: Offer,  # Something to choose
     control: Any,  # What `control_of` gave

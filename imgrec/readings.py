@@ -60,7 +60,7 @@ def _quarter(known: pd.DataFrame) -> str:
     low, high = value_in_words(best.min()), value_in_words(best.max())
     return f" The best quarter of the trials lies from {low} to {high}."
 
-
+# %% ../nbs/17g_readings.ipynb #10d22d8d
 def slice_in_words(
     table: pd.DataFrame,  # What `slices` gave
 ) -> str:  # Some sentences
@@ -148,7 +148,7 @@ def curves_in_words(
         said += f" The best, trial {best['trial'].iloc[0]}, went {epochs} {best['epoch'].iloc[-1]}."
     return said
 
-
+# %% ../nbs/17g_readings.ipynb #0a91d0b4
 def timeline_in_words(
     table: pd.DataFrame,  # What `timeline` gave
 ) -> str:  # Some sentences

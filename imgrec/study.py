@@ -35,6 +35,8 @@ from imgrec.insight_plots import (
     plot_slice,
     plot_timeline,
 )
+
+# %% ../nbs/18f_study.ipynb #4836ce27
 from .questions import QUESTIONS, check_question, choices_of, hindrance, settled, ways_in
 from imgrec.readings import (
     brackets_in_words,
@@ -59,11 +61,11 @@ _WIDEST = 8.6  # Inches; 96 pixels of a page each
 class _Asked:
     "A question, and what is known of the search."
 
-    question: str
-    state: SearchState
-    record: SearchRecord | None
-    choices: dict[str, Any]
-    dpi: int
+    question: str  # A name of `QUESTIONS`
+    state: SearchState  # What is known of the search
+    record: SearchRecord | None  # The search; None where there is a state alone
+    choices: dict[str, Any]  # Those that count
+    dpi: int  # Pixels an inch of the figure
 
     def answer(
         self,
@@ -95,7 +97,7 @@ def _importance(asked: _Asked) -> Answer:
     draw, words = (lambda ax: plot_importance(table, ax)), importance_in_words(table)
     return asked.answer(draw, (7.0, 1.1 + 0.26 * max(rows, 2)), words, table, notes)
 
-
+# %% ../nbs/18f_study.ipynb #ed9c5f9e
 def _signs(table: pd.DataFrame) -> str:
     "What the signs in a figure of scores mean, as far as they are there."
     said = ["hollow: given up, or trained for its first epochs only"] * bool(table["early"].any())

@@ -37,8 +37,8 @@ class StudyView:
 class _Wish:
     "A question as it was asked."
 
-    question: str
-    choices: Mapping[str, Any] = field(hash=False, compare=False)
+    question: str  # A name of `QUESTIONS`
+    choices: Mapping[str, Any] = field(hash=False, compare=False)  # By the names of its offers
     key: str  # Of question and choices
     version: Any  # How far the search was
 
@@ -74,7 +74,7 @@ def _answered(study: "StudyState", wish: _Wish) -> None:
             study.answers.popitem(last=False)
     study.tell()
 
-
+# %% ../nbs/18q_study_state.ipynb #fbae5504
 def _looked(study: "StudyState") -> None:
     "Take in what the search has come to, where trials have ended or come since the last look."
     state = study.search.snapshot()

@@ -39,7 +39,7 @@ def _shape(view: StudyView) -> Any:
     "What the controls of a view depend on."
     return view.question, repr([(o.name, o.kind, o.options) for o in view.offers])
 
-
+# %% ../nbs/18r_study_tab.ipynb #149a38ef
 def _with_controls(tab: "StudyTab", view: StudyView) -> None:
     "Give the tab the controls of a view, if it has others."
     tab.offers, before, tab.shape = view.offers, tab.shape, _shape(view)
