@@ -83,7 +83,7 @@ def _show_figure(tab: "StudyTab", found: Answer) -> None:
         put(image.layout, {"max_width": f"{found.width}px", "display": None if shown else "none"})
         describe(helper, found.alt if shown else "")
 
-
+# %% ../nbs/18r_study_tab.ipynb #e548420d
 def _show_table(tab: "StudyTab") -> None:
     "The table, if somebody wants it."
     table = tab.shown.table if tab.shown is not None else None
