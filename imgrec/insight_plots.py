@@ -8,6 +8,7 @@ __all__ = ['plot_importance', 'plot_slice', 'plot_pair', 'plot_parallel', 'plot_
 
 # %% ../nbs/17b_insight_plots.ipynb #8d7f1e91
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from imgrec.course_plots import (
     require_columns,
     titled,
 )
+from .insight import limits_in_words, trials_within
 
 # %% ../nbs/17b_insight_plots.ipynb #b1649647
 _all_ = [
@@ -201,8 +203,8 @@ def plot_pair(
 _BELOW = -0.14  # Where a line goes that has no place on an axis
 
 
-def _value_labels(ax: Axes, part: pd.DataFrame, column: int) -> None:
-    "The values at the ends of an axis, or those of a list."
+def _value_labels(ax: Axes, part: pd.DataFrame, column: int, step: float) -> None:
+    "The values at the ends of an axis, or those of a list; inches to the next one."
     places = part["place"].to_numpy(float).round(6)
     named = dict(sorted(zip(places, part["value"], strict=True), key=lambda pair: pair[0]))
     listed = part["scale"].iloc[0] == "list"
@@ -210,21 +212,31 @@ def _value_labels(ax: Axes, part: pd.DataFrame, column: int) -> None:
     for place in kept if kept[-1] - kept[0] > 0.1 else kept[:1]:
         value = named[place]
         words = f"{value:.3g}" if isinstance(value, float) else plain_text(value, 10)
+        if isinstance(value, float) and 0.075 * len(words) > step:
+            words = f"{value:.2g}"
         ground = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
         style: dict[str, Any] = {"fontsize": 8, "va": "center", "bbox": ground, "zorder": 4}
         ax.annotate(words, (column, place), (3, 0), textcoords="offset points", **style)
 
-
-def _strands(table: pd.DataFrame, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    "A line for each trial, from the worst to the best, and how good each is."
+# %% ../nbs/17b_insight_plots.ipynb #3e0007ef
+def _strands(
+    table: pd.DataFrame, names: list[str], inside: set[int], most: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "A line for each trial, from the worst to the best, how good each is, and which are inside."
     wide = table.pivot(index="trial", columns="hyperparameter", values="place")[names]
     ranks = table.groupby("trial")["rank"].first()
     good = pd.Series(_goodness(ranks), ranks.index).reindex(wide.index)
     wide = wide.assign(**{"": good})
     order = good.sort_values(na_position="first", kind="stable").index
+    order = order[np.argsort(order.isin(list(inside)), kind="stable")]
+    if len(order) > most:  # the best, which are the last here, and the latest of the others
+        first = order[: len(order) - most // 2]
+        late = first[first >= sorted(first)[-(most - most // 2)]]
+        order = order[order.isin(late) | order.isin(order[-(most // 2) :])]
     heights = wide.loc[order].fillna(_BELOW).to_numpy(float)
     across = np.broadcast_to(np.arange(heights.shape[1]), heights.shape)
-    return np.stack([across, heights], axis=-1), good.loc[order].to_numpy(float)
+    lines = np.stack([across, heights], axis=-1)
+    return lines, good.loc[order].to_numpy(float), order.isin(list(inside))
 
 # %% ../nbs/17b_insight_plots.ipynb #5155bcd8
 def _name_columns(ax: Axes, names: list[str]) -> None:
@@ -238,32 +250,46 @@ def _name_columns(ax: Axes, names: list[str]) -> None:
     ax.spines[:].set_visible(False)
 
 # %% ../nbs/17b_insight_plots.ipynb #18254e88
+def _draw_strands(ax: Axes, lines: np.ndarray, good: np.ndarray, inside: np.ndarray) -> None:
+    "The lines: those outside of the limits pale, those without a score dotted, the best thick."
+    scored, thin = inside & ~np.isnan(good), 0.9 if len(good) < 100 else 0.5
+    faded: dict[str, Any] = {"colors": "0.88", "linewidths": thin}
+    ax.add_collection(LineCollection(list(lines[~inside]), **faded))
+    lost: dict[str, Any] = {"colors": "0.6", "linestyles": ":", "lw": 0.8}
+    ax.add_collection(LineCollection(list(lines[inside & ~scored]), **lost))
+    count = scored.sum()
+    thick = np.arange(count) >= count - min(5, math.ceil(inside.sum() / 10))
+    colours = ScalarMappable(Normalize(0, 1), _SHADES).to_rgba(good[scored])
+    widths = np.where(thick, 2.2, thin)
+    ax.add_collection(LineCollection(list(lines[scored]), colors=list(colours), linewidths=widths))
+
+# %% ../nbs/17b_insight_plots.ipynb #f389a615
 def plot_parallel(
     table: pd.DataFrame,  # What `parallel_table` gave
     ax: Axes | None = None,  # Where to draw; a new figure if None
     objective: str | None = None,  # Name of the score; None: as the table says
+    among: Mapping[str, Any] | None = None,  # Limits as `trials_within` takes them; others fade
+    most: int = 1000,  # Trials that are drawn at most: the best and the latest
 ) -> Axes:  # The axes
     "All trials side by side: a line each, dark where the score is good."
     require_columns(table, "trial", "hyperparameter", "value", "place", "scale", "score", "rank")
     objective = objective or table.attrs.get("objective", "score")
-    names = list(dict.fromkeys(table["hyperparameter"]))
+    names, inside = list(dict.fromkeys(table["hyperparameter"])), trials_within(table, among or {})
     ax = new_axes(ax, min(2.2 + 1.1 * len(names), 13), 3.2)
     if table.empty:
         ax.set(xticks=[], yticks=[], title="no trial has ended yet")
         return ax
-    lines, good = _strands(table, names)
-    scored = ~np.isnan(good)
-    thick = np.arange(len(good)) >= len(good) - min(5, math.ceil(len(good) / 10))
-    ax.add_collection(LineCollection(list(lines[~scored]), colors="0.6", linestyles=":", lw=0.8))
-    colours = ScalarMappable(Normalize(0, 1), _SHADES).to_rgba(good[scored])
-    widths = np.where(thick[scored], 2.2, 0.9 if len(good) < 100 else 0.5)
-    ax.add_collection(LineCollection(list(lines[scored]), colors=list(colours), linewidths=widths))
+    _draw_strands(ax, *_strands(table, names, set(inside), most))
     ax.vlines(range(len(names) + 1), 0, 1, color="0.3", linewidth=1, zorder=3)
     _name_columns(ax, [plain_text(name, 20) for name in names] + [plain_text(objective, 20)])
     for column, name in enumerate(names):
-        _value_labels(ax, table[table["hyperparameter"] == name], column)
+        own = table[table["hyperparameter"] == name]
+        _value_labels(ax, own, column, 0.8 * inches(ax)[0] / len(names))
     ends = table.dropna(subset="rank").sort_values("rank")["score"]
     for height, score in zip((1, 0), ends.iloc[[0, -1]] if len(ends) else (), strict=False):
         where: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "va": "center"}
         ax.annotate(f"{score:.4g}", (len(names), height), (4, 0), **where)
+    if among:
+        said = plain_text(limits_in_words(among), 200)
+        titled(ax, f"{len(inside):,} of {table['trial'].nunique():,} trials: {said}")
     return ax

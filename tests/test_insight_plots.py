@@ -197,10 +197,11 @@ def test_failed_trials_are_seen_where_they_lie():
 def test_a_line_for_each_trial_and_the_best_on_top():
     table = parallel_table(state_of(90))
     ax = plot_parallel(table)
-    lost, scored = (collection.get_segments() for collection in ax.collections[:2])
+    pale, lost, scored = (collection.get_segments() for collection in ax.collections[:3])
+    assert not len(pale)
     assert len(lost) + len(scored) == table["trial"].nunique()
     assert scored[-1][-1][1] == 1 and scored[0][-1][1] == 0
-    widths = ax.collections[1].get_linewidths()
+    widths = ax.collections[2].get_linewidths()
     assert sum(np.array(widths) > 2) == 5
 
 
