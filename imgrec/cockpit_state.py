@@ -28,15 +28,15 @@ from .space import Space
 from .state import TrialState
 from .trial_table import ORDERS, columns_of
 from .view import SearchView, attached, completed
-from .watched import Watched, can_start, silent
+from .watched import Watched, can_start, coming, silent
 
 # %% ../nbs/18o_cockpit_state.ipynb #30a82308
 def _try(state: Watched, action: Callable[[], object]) -> None:
     "Do something at once, keep what is wrong with it, and show how it is then."
     with state.guard:
+        state.forget()
         try:
             action()
-            state.message = ""
         except ImgrecError as error:
             state.message = str(error)
     state.tell()
@@ -44,7 +44,7 @@ def _try(state: Watched, action: Callable[[], object]) -> None:
 
 def _send(state: Watched, title: str, action: Callable[[], object]) -> None:
     "Leave an errand, and show that it was understood."
-    state.message = ""
+    state.forget()
     state.errands.send(title, action)
     state.tell()
 
@@ -219,7 +219,8 @@ def _trial(state: Watched, number: int) -> TrialState:
 def _near(state: Watched, number: int) -> dict[str, Any]:
     "A point near that of a trial, that nobody has tried or asked for."
     known = state.search.snapshot()
-    tried = [each.point for each in known.trials.values()] + list(known.queue)
+    tried = [each.point for each in known.trials.values()]
+    tried += [*known.queue, *coming(state.search.directory)]
     return nearby(state.search.space, _trial(state, number).point, tried, seed=len(tried))
 
 # %% ../nbs/18o_cockpit_state.ipynb #c3016c09
@@ -288,7 +289,8 @@ class RunHands(SpaceHands):
         trial: int,  # Its number
     ) -> None:
         "Have a point tried next that is close to that of a trial."
-        _enqueue(self, lambda: _near(self, trial))
+        title = f"Adding a point like that of trial {trial}"
+        _send(self, title, lambda: self.search.enqueue(_near(self, trial)))
 
     def retry(
         self,
@@ -307,7 +309,7 @@ class RunHands(SpaceHands):
 
     def forecast(self) -> None:
         "Find out what the search will take, in the background; it trains some steps."
-        self.message = ""
+        self.forget()
         self.thoughts.send("Forecasting, for a minute or so", lambda: _forecast(self))
         self.tell()
 

@@ -45,6 +45,7 @@ class Around:
     running: bool = False  # Whether somebody runs it
     code: bool = False  # Whether it can be started here
     told: tuple[str, ...] = ()  # Commands that it has not heard yet, such as "pause"
+    coming: tuple[Mapping[str, Any], ...] = ()  # Points by hand among them
     doing: str = ""  # What is being done for a person now
     message: str = ""  # What went wrong last
     staff: tuple[Member, ...] = ()  # Its workers
@@ -150,7 +151,8 @@ def _why_no_start(state: SearchState, around: Around) -> str:
     if most is not None and state.counted >= most:
         return f"No trial of {most} is left. To go on, allow more trials."
     same = state.budget == limits_of(around.budget)
-    if state.status == "stopped" and state.reason == "done" and same and not state.queue:
+    by_hand = state.queue or around.coming
+    if state.status == "stopped" and state.reason == "done" and same and not by_hand:
         return "No point is left in this space. To go on, widen it, or add a point by hand."
     return ""
 
@@ -235,7 +237,7 @@ def _rows(state: SearchState, around: Around, active: bool) -> dict[str, Any]:
         "controls": rows_of(around.declared, around.draft.wanted),
         "changes": tuple(changes_in_words(around.draft)),
         "seats": seats_of(state, around.staff) if active else (),
-        "queue": tuple(point_in_words(point) for point in state.queue),
+        "queue": tuple(point_in_words(point) for point in (*state.queue, *around.coming)),
         "running": tuple(t.trial for t in state.with_status("running")) if active else (),
         "listing": listing_of(state, *how),
         "curves": curves_of(state),

@@ -8,7 +8,7 @@ __all__ = ['step_from', 'nearby']
 # %% ../nbs/18h_nearby.ipynb #0ba59395
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,10 +40,13 @@ def step_from(
         found = [_in_range(entry, value, way) for way in (sign, -sign)]
         inside = [each for each in found if holds(entry, each) and each != value]
         return inside[0] if inside else value
-    values = list(grid_values(entry))
-    at = next(n for n, each in enumerate(values) if each == value and type(each) is type(value))
+    values: Sequence[Any] = grid_values(entry)
+    if isinstance(entry, Int):
+        at = values.index(value)  # a long one is a `range`: nobody goes through it
+    else:
+        at = next(n for n, each in enumerate(values) if each == value and type(each) is type(value))
     ordered = isinstance(entry, Int) or all(type(each) in (int, float) for each in values)
-    near = [at + sign, at - sign] if ordered else map(int, draw.permutation(len(values)))
+    near = [at + sign, at - sign] if ordered else [int(n) for n in draw.permutation(len(values))]
     inside = [n for n in near if 0 <= n < len(values) and n != at]
     return values[inside[0]] if inside else value
 

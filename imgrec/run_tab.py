@@ -8,6 +8,7 @@ __all__ = ['seats_html', 'RunTab', 'NowTab', 'now_png']
 # %% ../nbs/18u_run_tab.ipynb #c553f99a
 import html
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
@@ -177,7 +178,7 @@ def _add(tab: RunTab) -> None:
 def _connect(tab: RunTab) -> None:
     "Let the widgets call the state."
     for name, field in tab.limits.items():
-        listen(tab.quiet, field, lambda text, name=name: _allow(tab, name, text))
+        listen(tab.quiet, field, partial(_allow, tab, name))
     tab.skip.on_click(lambda _: tab.state.skip(tab.trial.value))
     tab.add.on_click(lambda _: _add(tab))
 

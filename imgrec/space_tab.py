@@ -8,6 +8,7 @@ __all__ = ['Row', 'row_of', 'show_row', 'SpaceTab']
 # %% ../nbs/18t_space_tab.ipynb #d77790e2
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
@@ -142,7 +143,8 @@ class SpaceTab:
         self,
         state: CockpitState,  # What the hands move
     ) -> None:
-        self.state, self.quiet, self.rows = state, Quiet(), ()
+        self.state, self.quiet = state, Quiet()
+        self.rows: tuple[Row, ...] = ()
         self.place = widgets.VBox(layout={"flex": "3 1 460px", "min_width": "300px"})
         self.apply = button("Apply", "Tell the search what was moved", "check", "primary")
         self.undo = button("Undo", "Forget what was moved and not applied", "undo")
@@ -189,7 +191,7 @@ def _arranged(tab: SpaceTab) -> list[Any]:
     return [body, tab.text, *copied]
 
 
-def _moved(tab: SpaceTab, row: Row, place: int) -> None:
+def _moved(tab: SpaceTab, row: Row, place: int, _: Any) -> None:
     "Tell the state what a person did to an input of a row."
     state, owner = tab.state, row.inputs[place]
     if isinstance(owner, widgets.ToggleButton):
@@ -207,9 +209,9 @@ def _new_rows(tab: SpaceTab, controls: Sequence[Control]) -> None:
     tab.rows = tuple(map(row_of, controls))
     for row in tab.rows:
         for place, owner in enumerate(row.inputs):
-            listen(tab.quiet, owner, lambda _, row=row, place=place: _moved(tab, row, place))
+            listen(tab.quiet, owner, partial(_moved, tab, row, place))
         if row.lock is not None:
-            listen(tab.quiet, row.lock, lambda on, row=row: tab.state.lock(row.name, on))
+            listen(tab.quiet, row.lock, partial(tab.state.lock, row.name))
     tab.place.children = tuple(row.box for row in tab.rows)
 
 # %% ../nbs/18t_space_tab.ipynb #ce847651

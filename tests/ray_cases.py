@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +42,14 @@ SOON = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 300}
 SOON |= {"health_check_timeout_ms": 1000, "health_check_failure_threshold": 3}
 
 
+def started(begin, tries=4):
+    "Begin what Ray gives thirty seconds for, which a busy machine may not have."
+    for _ in range(tries - 1):
+        with suppress(Exception):
+            return begin()
+    return begin()
+
+
 @pytest.fixture(scope="module")
 def cluster():
     "A head that has room for one worker; more machines can be added to it."
@@ -51,7 +59,7 @@ def cluster():
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
         os.environ |= {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}
         head = {"num_cpus": 1, "node_name": "head", "_system_config": SOON, **SMALL}
-        made = Cluster(initialize_head=True, head_node_args=head)
+        made = started(lambda: Cluster(initialize_head=True, head_node_args=head))
         try:
             ray.init(made.address, log_to_driver=False, logging_level="error")
             yield made
