@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['standing_answer', 'confusion_answer', 'mistakes_answer', 'looked', 'May', 'may_of']
 
-# %% ../nbs/18g_finish.ipynb #0d3fc4ac
+# %% ../nbs/18g_finish.ipynb #cf460f6c
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from .standing_plots import plot_standing
 from .state import SearchState, TrialState
 from .votes import votes_of
 
-# %% ../nbs/18g_finish.ipynb #3e2331d0
+# %% ../nbs/18g_finish.ipynb #b6b42dd1
 _MOST = 300  # Trials that are compared
 
 
@@ -41,7 +41,7 @@ def _sentences(found: Standing) -> list[str]:
     lines = [line.strip() for line in repr(found).splitlines()[1:]]
     return [f"{line[:1].upper()}{line[1:]}." for line in lines]
 
-# %% ../nbs/18g_finish.ipynb #07cd388a
+# %% ../nbs/18g_finish.ipynb #4da49e55
 def standing_answer(
     search: Any,  # A search, or a view of one
     dpi: int = 144,  # Pixels an inch of the figure
@@ -56,12 +56,12 @@ def standing_answer(
     rows, ties = min(len(found.table), 30), len(found.ties)
     count = many(len(found.table), "trial")
     words = f"The scores of {count} with their intervals, the best first. "
-    words += "None can be told from it." if ties == len(found.table) else f"{ties} are ties."
+    words += f"{many(ties - 1, 'other')} cannot be told from it." if ties > 1 else "No tie."
     png = png_of(lambda ax: plot_standing(found, ax), 6.8, 1.9 + 0.22 * rows, dpi)
     notes = tuple([*_sentences(found), *filter(None, [left])])
     return Answer("standing", title, png, words, notes, found.table, round(96 * 6.8))
 
-# %% ../nbs/18g_finish.ipynb #8c176571
+# %% ../nbs/18g_finish.ipynb #40c70258
 def _splits_of(search: Any) -> Any:
     "The data of a search; None of a view, which has none."
     task = getattr(search, "task", None)
@@ -75,7 +75,7 @@ def _said(kind: str, title: str, make: Callable[[], Answer]) -> Answer:
     except ImgrecError as error:
         return Answer(kind, title, notes=(str(error),))
 
-# %% ../nbs/18g_finish.ipynb #dc00f885
+# %% ../nbs/18g_finish.ipynb #53e67bc5
 def confusion_answer(
     search: Any,  # A search, or a view of one
     trial: int,  # Its number
@@ -87,7 +87,7 @@ def confusion_answer(
     title = f"What trial {trial} took for what"
     return _said("confusion", title, lambda: confusion_of(search.directory, trial, names, dpi))
 
-# %% ../nbs/18g_finish.ipynb #3979e994
+# %% ../nbs/18g_finish.ipynb #723ec34d
 def mistakes_answer(
     search: Any,  # A search, or a view of one
     trial: int,  # Its number
@@ -105,7 +105,7 @@ def mistakes_answer(
 
     return _said("mistakes", f"The surest mistakes of trial {trial}", make)
 
-# %% ../nbs/18g_finish.ipynb #22c7f701
+# %% ../nbs/18g_finish.ipynb #afc7be0f
 def looked(
     directory: str | Path,  # Of a search
 ) -> tuple[int | None, str]:  # For which trial, and a sentence; None and "" where it was not
@@ -122,7 +122,7 @@ def looked(
         said = f"{path} cannot be read. It says how often the test part was used: mend it first."
         return -1, said
 
-# %% ../nbs/18g_finish.ipynb #d6895a35
+# %% ../nbs/18g_finish.ipynb #1aa74bea
 @dataclass(frozen=True)
 class May:
     "For each step the reason against it; empty where it can be done."
@@ -158,7 +158,7 @@ def _not_sent(search: Any) -> str:
         )
     return ""
 
-# %% ../nbs/18g_finish.ipynb #13531946
+# %% ../nbs/18g_finish.ipynb #49e0c797
 def _no_score(state: SearchState, trial: int | None) -> str:
     "Why a trial cannot be trained again."
     found = state.trials.get(trial) if trial is not None else None
@@ -173,7 +173,7 @@ def _how(trial: TrialState) -> str:
     words = {"running": "still runs", "asked": "has not begun", "failed": "failed"}
     return words.get(trial.status, f"was {trial.status}")
 
-# %% ../nbs/18g_finish.ipynb #7b4d2d04
+# %% ../nbs/18g_finish.ipynb #bf693f82
 def _busy(search: Any, status: Status) -> str:
     "What has to end first."
     if status.running:
@@ -192,7 +192,7 @@ def _no_test(search: Any, trial: int | None) -> str:
         return ""
     return f"{said} A choice among looks is no test any more." if whose >= 0 else said
 
-# %% ../nbs/18g_finish.ipynb #ddb91857
+# %% ../nbs/18g_finish.ipynb #41945cbe
 def may_of(
     search: Any,  # A search, or a view of one
     state: SearchState,  # What is known of it
