@@ -58,7 +58,7 @@ def standing_answer(
     words = f"The scores of {count} with their intervals, the best first. "
     words += f"{many(ties - 1, 'other')} cannot be told from it." if ties > 1 else "No tie."
     png = png_of(lambda ax: plot_standing(found, ax), 6.8, 1.9 + 0.22 * rows, dpi)
-    notes = tuple([*_sentences(found), *filter(None, [left])])
+    notes = (*_sentences(found), *filter(None, [left]))
     return Answer("standing", title, png, words, notes, found.table, round(96 * 6.8))
 
 # %% ../nbs/18g_finish.ipynb #40c70258
