@@ -6,7 +6,7 @@
 __all__ = ['KEYS_SCRIPT', 'DRAWING_SCRIPT', 'PIXELS', 'BRUSH_SCRIPT', 'Part', 'keys_in', 'drawing', 'drawn', 'redraw', 'part_of',
            'brush']
 
-# %% ../nbs/18ma_hands.ipynb #16698225
+# %% ../nbs/18ma_hands.ipynb #83da6fbe
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,11 +17,11 @@ from traitlets import Bytes, List, TraitError, TraitType, Unicode
 from .bridge import EACH_SCRIPT, HIDDEN, bridge_ready, kind_of, marked
 from .fittings import put
 
-# %% ../nbs/18ma_hands.ipynb #4a81fe30
+# %% ../nbs/18ma_hands.ipynb #f997b339
 _OWN = """
 // Whether the element with the focus does something with a key by itself.
 const fields = "textarea, select, [contenteditable=true], [role=slider], [role=textbox], "
-  + "input:not([type=checkbox], [type=radio], [type=button])";
+  + "[role=application], input:not([type=checkbox], [type=radio], [type=button])";
 const pressed = "button, a, summary, input, [role=button]";
 const own = (element, key) =>
   element.closest(fields) || (["Enter", " "].includes(key) && element.closest(pressed));
@@ -64,7 +64,7 @@ export default {
 """
 )
 
-# %% ../nbs/18ma_hands.ipynb #2a48b86f
+# %% ../nbs/18ma_hands.ipynb #9c201522
 def keys_in(
     box: widgets.Box,  # The panel; the listener becomes one of its children
     keys: Sequence[str],  # As browsers name them, such as "d", "ArrowLeft", "Ctrl+z"
@@ -88,7 +88,7 @@ def keys_in(
     box.children = (*box.children, listener)
     return listener
 
-# %% ../nbs/18ma_hands.ipynb #3da112d7
+# %% ../nbs/18ma_hands.ipynb #da87951a
 _PEN = """
 const [SIDE, ZOOM, WIDTH] = [28, 10, 20];  // Pixels, how much larger they are drawn, of a stroke
 const LARGE = SIDE * ZOOM;
@@ -122,7 +122,7 @@ const paint = (pen, pixels) => {
 };
 """
 
-# %% ../nbs/18ma_hands.ipynb #4bea5de4
+# %% ../nbs/18ma_hands.ipynb #976315bc
 _POINTER = """
 const follow = (canvas, pen, changed, ended) => {
   const at = (event) => {
@@ -173,7 +173,7 @@ const steer = (canvas, pen, ring, said, changed) => {
 };
 """
 
-# %% ../nbs/18ma_hands.ipynb #f56c9558
+# %% ../nbs/18ma_hands.ipynb #e26a2b75
 _LOOK = """
 const make = (name, traits) => Object.assign(document.createElement(name), traits);
 const dress = (label, field, canvas, ring, clear, said) => {
@@ -191,7 +191,7 @@ const dress = (label, field, canvas, ring, clear, said) => {
 };
 """
 
-# %% ../nbs/18ma_hands.ipynb #9856bc63
+# %% ../nbs/18ma_hands.ipynb #e770e462
 DRAWING_SCRIPT = (
     _PEN
     + _PIXELS
@@ -235,7 +235,7 @@ export default {
 """
 )
 
-# %% ../nbs/18ma_hands.ipynb #df3bd1a1
+# %% ../nbs/18ma_hands.ipynb #65faa4a1
 PIXELS = 28  # Of a side of a digit, as in MNIST
 
 
@@ -248,7 +248,7 @@ def _bytes_of(value: Any, _: Any) -> bytes:
 
 
 def drawing(
-    label: str,  # What it is for; a screen reader says it with the keys
+    label: str = "Draw a digit",  # What it is for; a screen reader says it with the keys
 ) -> Any | None:  # A widget with `pixels`, to be observed; None without anywidget
     "A field to draw a digit in."
     if not bridge_ready():
@@ -257,7 +257,7 @@ def drawing(
     kind = kind_of("Drawing", DRAWING_SCRIPT, {"pixels": pixels, "label": Unicode()})
     return kind(label=label)
 
-# %% ../nbs/18ma_hands.ipynb #61d055cf
+# %% ../nbs/18ma_hands.ipynb #283ec8af
 def drawn(
     pad: Any,  # What `drawing` gave
 ) -> np.ndarray:  # `uint8`, `(28, 28)`, white on black
@@ -272,7 +272,7 @@ def redraw(
     "Put a picture into the field; zeros clear it."
     put(pad, {"pixels": _bytes_of(np.asarray(picture, np.uint8).tobytes(), pad)})
 
-# %% ../nbs/18ma_hands.ipynb #ee801f5a
+# %% ../nbs/18ma_hands.ipynb #b61b3c9d
 _PLACES = """
 // Where an event is in a picture that keeps its proportions, from 0 to 1.
 const placeIn = (image, event) => {
@@ -335,7 +335,7 @@ export default {
 """
 )
 
-# %% ../nbs/18ma_hands.ipynb #d91296ac
+# %% ../nbs/18ma_hands.ipynb #fdaf2305
 Part = tuple[float, float, float, float]  # Left, top, right, bottom, from 0 to 1
 
 
