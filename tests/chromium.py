@@ -33,7 +33,7 @@ from waiting import until
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MISSING = "no Chromium: apt install chromium, playwright install chromium, or IMGREC_CHROMIUM=path"
-SLOW = 20_000  # Milliseconds that anything in a page may take; kernels start on busy machines
+SLOW = 60_000  # Milliseconds that anything in a page may take; kernels start on busy machines
 
 
 # ---- the browser
@@ -41,9 +41,9 @@ SLOW = 20_000  # Milliseconds that anything in a page may take; kernels start on
 
 def command_works(*command: str) -> bool:
     "Whether a command ends well; what it says is nobody's business."
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "timeout": 600}
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     with suppress(OSError, subprocess.TimeoutExpired):
-        return subprocess.run(command, **quiet).returncode == 0
+        return subprocess.run(command, **quiet, timeout=600).returncode == 0
     return False
 
 

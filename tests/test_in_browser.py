@@ -134,12 +134,16 @@ def test_five_pictures_are_cleaned_two_undone_and_marks_outlive_the_kernel(page,
     assert (history.count("drop"), history.count("relabel"), history.count("True")) == (3, 2, 2)
 
 
-def test_a_saved_notebook_shows_what_there_was_without_a_kernel(page, lab, pets, tmp_path):
-    last = "browser.state.press('d'); browser.snapshot()"
-    write_notebook(lab.folder / "keep.ipynb", CATALOG, last)
+def test_a_saved_notebook_shows_what_there_was_last_without_a_kernel(page, lab, pets):
+    write_notebook(lab.folder / "keep.ipynb", CATALOG, "browser")
     notebook = Lab(page, lab, "keep.ipynb")
     notebook.run(2)
-    (lab.folder / "kept.ipynb").write_text(json.dumps(notebook.save()))
+    panel = notebook.output(1)
+    button(panel, "Drop").click()
+    panel.get_by_text("cat/0.png dropped").wait_for()
+    assert panel.locator("figure:visible").count() == 8, "the picture that is kept is not seen"
+    kept = until(lambda: "cat/0.png dropped" in str(saved := notebook.save()) and saved, 30)
+    (lab.folder / "kept.ipynb").write_text(json.dumps(kept))
     page.goto(lab.address("lab/tree/kept.ipynb?reset"))  # whose kernel knows nothing of it
     panel = page.locator(".jp-CodeCell").nth(1).locator(".jp-Cell-outputArea")
     panel.get_by_text("cat/0.png dropped").wait_for()
@@ -169,7 +173,7 @@ def test_frames_hold_what_is_said_and_nothing_is_cut_off(page, voila, pets):
     last = "display(browser, browser.snapshot())"
     write_notebook(voila.folder / "frames.ipynb", CATALOG, look, last)
     open_voila(page, voila, "frames.ipynb")
-    figures = page.locator("figure")
+    figures = page.locator("figure:visible")  # not those that are kept for later
     until(lambda: figures.count() == 16, 60)
     for width in (900, 1600):
         page.set_viewport_size({"width": width, "height": 900})
