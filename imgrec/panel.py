@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAUSE', 'Panel']
 
-# %% ../nbs/18n_panel.ipynb #2be37550
+# %% ../nbs/18n_panel.ipynb #8279631f
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from IPython.display import HTML, display
 
 from .bridge import HIDDEN
 
-# %% ../nbs/18n_panel.ipynb #355a90af
+# %% ../nbs/18n_panel.ipynb #399d3d9d
 PAUSE = 2.0  # Seconds from a change to its picture, which holds the changes after it as well
 
 
@@ -35,7 +35,8 @@ class Panel(widgets.VBox):
         self._mark = f"imgrec-kept-{uuid4().hex}"
         self._timer: threading.Timer | None = None
         self._turn, self._shown = threading.Lock(), False
-        super().__init__([*children, _rule(self._mark)], layout={"width": "100%"})
+        self.rule = _rule(self._mark)
+        super().__init__([*children, self.rule], layout={"width": "100%"})
 
     def snapshot(self) -> Any:
         "What is shown now, with a `_repr_html_`."
@@ -60,6 +61,7 @@ class Panel(widgets.VBox):
         return HTML(f'<div class="{self._mark}">{self.snapshot()._repr_html_()}</div>')
 
     def _ipython_display_(self) -> None:
+        "Display the widgets, and below them the picture."
         display(self._repr_mimebundle_(), raw=True)
         display(self._picture(), display_id=self._mark)
         self._shown = True

@@ -11,19 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from traitlets import TraitError, Unicode
 
-from imgrec import bridge, hands
+from imgrec import bridge, hands, pen
 from imgrec.bridge import alternative, bridge_ready, copier, describe, kind_of, marked, theme
 from imgrec.browser import CatalogBrowser
 from imgrec.browser_moves import COMMANDS, keys_heard
 from imgrec.catalog import Catalog
-from imgrec.hands import PIXELS, brush, drawing, drawn, keys_in, part_of, redraw
+from imgrec.hands import brush, keys_in, part_of
+from imgrec.pen import PIXELS, drawing, drawn, redraw
 from imgrec.playground import ConvolutionPlayground
 
 WITH_BRIDGE = pytest.mark.skipif(not bridge_ready(), reason="the extra imgrec[ui] is missing")
 EVIL = '<img src=x onerror="alert(1)">'
 SCRIPTS = [
     *(bridge.ALT_SCRIPT, bridge.COPY_SCRIPT, bridge.THEME_SCRIPT),
-    *(hands.KEYS_SCRIPT, hands.DRAWING_SCRIPT, hands.BRUSH_SCRIPT),
+    *(hands.KEYS_SCRIPT, hands.BRUSH_SCRIPT, pen.DRAWING_SCRIPT),
 ]
 
 

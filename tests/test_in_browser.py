@@ -223,7 +223,8 @@ import io
 import ipywidgets as widgets
 from PIL import Image
 from imgrec.bridge import alternative, copier, describe, theme
-from imgrec.hands import brush, drawing, drawn, keys_in
+from imgrec.pen import drawing, drawn
+from imgrec.hands import brush, keys_in
 from imgrec.fittings import button, say, sentence, text_field
 
 file = io.BytesIO()
