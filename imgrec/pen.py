@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DRAWING_SCRIPT', 'PIXELS', 'drawing', 'drawn', 'redraw']
 
-# %% ../nbs/18mb_pen.ipynb #fb8321e7
+# %% ../nbs/18mb_pen.ipynb #9088dd82
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from traitlets import Bytes, TraitError, Unicode
 from .bridge import bridge_ready, kind_of
 from .fittings import put
 
-# %% ../nbs/18mb_pen.ipynb #6b233318
+# %% ../nbs/18mb_pen.ipynb #7a5bc37f
 _PEN = """
 const [SIDE, ZOOM, WIDTH] = [28, 10, 20];  // Pixels, how much larger they are drawn, of a stroke
 const [LARGE, PAUSE] = [SIDE * ZOOM, 200];  // Milliseconds between two messages
@@ -32,7 +32,7 @@ const stroke = (pen, from, to) => {
 };
 """
 
-# %% ../nbs/18mb_pen.ipynb #136b0b1c
+# %% ../nbs/18mb_pen.ipynb #b725e926
 _PIXELS = """
 const pixelsOf = (pen) => {
   const [data, sums] = [pen.getImageData(0, 0, LARGE, LARGE).data, new Float64Array(SIDE * SIDE)];
@@ -50,7 +50,7 @@ const paint = (pen, pixels) => {
 };
 """
 
-# %% ../nbs/18mb_pen.ipynb #845f6c68
+# %% ../nbs/18mb_pen.ipynb #917eea8a
 _POINTER = """
 const follow = (canvas, pen, changed, ended) => {
   const at = (event) => {
@@ -78,7 +78,7 @@ const follow = (canvas, pen, changed, ended) => {
 };
 """
 
-# %% ../nbs/18mb_pen.ipynb #625d9d2c
+# %% ../nbs/18mb_pen.ipynb #8280ba07
 _ARROWS = """
 const steer = (canvas, pen, ring, said, changed) => {
   let [x, y, down] = [LARGE / 2, LARGE / 2, false];
@@ -103,7 +103,7 @@ const steer = (canvas, pen, ring, said, changed) => {
 };
 """
 
-# %% ../nbs/18mb_pen.ipynb #4f84a68a
+# %% ../nbs/18mb_pen.ipynb #ab5c5934
 _LOOK = """
 const make = (name, traits) => Object.assign(document.createElement(name), traits);
 const dress = (label, field, canvas, ring, clear, said) => {
@@ -121,7 +121,7 @@ const dress = (label, field, canvas, ring, clear, said) => {
 };
 """
 
-# %% ../nbs/18mb_pen.ipynb #0eaa762d
+# %% ../nbs/18mb_pen.ipynb #39417c15
 DRAWING_SCRIPT = (
     _PEN
     + _PIXELS
@@ -136,6 +136,7 @@ export default {
     const [clear, said] = [make("button", { textContent: "Clear" }), make("span")];
     const pen = canvas.getContext("2d", { willReadFrequently: true });
     let [sent, waiting] = [0, null];
+    wipe(pen);  // a new canvas is transparent
     const send = () => {
       clearTimeout(waiting);
       [waiting, sent] = [null, Date.now()];
@@ -162,7 +163,7 @@ export default {
 """
 )
 
-# %% ../nbs/18mb_pen.ipynb #3ee0df94
+# %% ../nbs/18mb_pen.ipynb #40104b3d
 PIXELS = 28  # Of a side of a digit, as in MNIST
 
 
@@ -184,7 +185,7 @@ def drawing(
     kind = kind_of("Drawing", DRAWING_SCRIPT, {"pixels": pixels, "label": Unicode()})
     return kind(label=label)
 
-# %% ../nbs/18mb_pen.ipynb #54a68976
+# %% ../nbs/18mb_pen.ipynb #b7fab776
 def drawn(
     pad: Any,  # What `drawing` gave
 ) -> np.ndarray:  # `uint8`, `(28, 28)`, white on black

@@ -276,6 +276,8 @@ def drag(page, place, ways):
 def test_a_digit_is_drawn_by_mouse_and_by_keys_and_cleared(tools):
     canvas = tools.get_by_role("application", name="Draw a digit")
     canvas.scroll_into_view_if_needed()
+    corner = "canvas => [...canvas.getContext('2d').getImageData(5, 5, 1, 1).data]"
+    assert canvas.evaluate(corner) == [0, 0, 0, 255], "the field is black"
     drag(tools, canvas, [(0.5, 0.2), (0.5, 0.8)])
     ink = tools.get_by_text(re.compile("^ink "))
     until(lambda: ink.count() and 20 < int(ink.inner_text().split()[1]) < 80, 30)
