@@ -127,11 +127,13 @@ class FinishTab:
             True,
             description="judge by the test part, once",
             indent=False,
+            layout={"width": "auto", "margin": "2px 16px"},
             tooltip="Score the trained networks on the test part, and note that it was used",
         )
         self.train = button("Train again", "", "play", "primary")
         self.cancel = button("Cancel", "", "stop", "warning")
-        self.folder = text_field("Folder", "Where the classifier shall be")
+        room = {"width": "100%", "max_width": "520px"}
+        self.folder = text_field("Folder", "Where the classifier shall be", layout=room)
         self.save = button("Save the classifier", "", "save")
         self.busy, self.far, self.message, self.reasons, self.result = (
             sentence() for _ in range(5)

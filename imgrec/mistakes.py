@@ -149,13 +149,13 @@ def mistakes_of(
         return Answer("mistakes", title, notes=(f"No mistake in {many(len(table), 'picture')}.",))
     if pictures is None:
         return Answer("mistakes", title, None, words, (_NO_PICTURES,), shown)
-    images, rows = pictures(list(worst.index)), -(-len(worst) // 6)
+    images, rows = pictures(list(worst.index)), -(-len(worst) // 4)
 
     def draw(ax: Axes) -> Axes:
-        return plot_mistakes(worst.reset_index(drop=True), images, most, 6, ax)
+        return plot_mistakes(worst.reset_index(drop=True), images, most, 4, ax)
 
-    png = png_of(draw, 8.2, 0.2 + 1.95 * rows, dpi)
-    return Answer("mistakes", title, png, words, (), shown, round(96 * 8.2))
+    png = png_of(draw, 5.6, 0.2 + 1.95 * rows, dpi)
+    return Answer("mistakes", title, png, words, (), shown, round(96 * 5.6))
 
 # %% ../nbs/17k_mistakes.ipynb #576ca263
 def _rows(splits: Any, votes: Votes, folds: bool) -> np.ndarray:
