@@ -6,7 +6,7 @@
 __all__ = ['Order', 'Closed', 'Status', 'closed_in', 'closing_process', 'begin_closing', 'close', 'closing_status',
            'cancel_closing']
 
-# %% ../nbs/17l_closing.ipynb #3f941457
+# %% ../nbs/17l_closing.ipynb #e29f1116
 import os
 import pickle
 import re
@@ -22,14 +22,14 @@ from typing import Any
 import cloudpickle
 import psutil
 
-# %% ../nbs/17l_closing.ipynb #3166e9bd
+# %% ../nbs/17l_closing.ipynb #7434972c
 from .core import ImgrecError, SearchError, read_json, write_json
 from .journal import lock_writer
 from .link import BEGINS
 from .places import no_place
 from .record import SearchRecord
 
-# %% ../nbs/17l_closing.ipynb #c781242f
+# %% ../nbs/17l_closing.ipynb #65b9538c
 @dataclass(frozen=True)
 class Order:
     "What shall be done at the end of a search."
@@ -63,7 +63,7 @@ class Status:
     said: str  # How far it is, or why it has ended without a result
     closed: Closed | None  # The latest result, maybe of another trial
 
-# %% ../nbs/17l_closing.ipynb #824a40d0
+# %% ../nbs/17l_closing.ipynb #507fe579
 def _place(directory: str | Path) -> Path:
     "The folder of the last trainings of a search."
     return Path(directory) / "winner"
@@ -84,7 +84,7 @@ def _noted(path: Path) -> dict[str, Any]:
         return {}
     return found if isinstance(found, dict) else {}
 
-# %% ../nbs/17l_closing.ipynb #12c0daa5
+# %% ../nbs/17l_closing.ipynb #50c88410
 def closed_in(
     directory: str | Path,  # Of a search
     trial: int | None = None,  # Its number; None: whichever was closed last
@@ -98,7 +98,7 @@ def closed_in(
     except TypeError:  # a file of somebody else
         return None
 
-# %% ../nbs/17l_closing.ipynb #e8624b15
+# %% ../nbs/17l_closing.ipynb #4443273b
 def closing_process(
     directory: str | Path,  # Of a search
 ) -> psutil.Process | None:  # None where nobody is at it
@@ -111,7 +111,7 @@ def closing_process(
     except (KeyError, TypeError, ValueError, psutil.Error):
         return None
 
-# %% ../nbs/17l_closing.ipynb #554405c9
+# %% ../nbs/17l_closing.ipynb #21bfc14e
 _BEGINS = """
 import sys
 sys.path[:] = {paths!r}
@@ -135,7 +135,7 @@ def _spawned(log: Any) -> subprocess.Popen:
         start_new_session=True,  # Ctrl-C in a notebook, or its end, is not for it
     )
 
-# %% ../nbs/17l_closing.ipynb #48f9ba80
+# %% ../nbs/17l_closing.ipynb #6eb8edff
 def _parcel(search: Any, order: Order) -> bytes:
     "What the process has to know; a `SearchError` names what cannot be sent."
     from imgrec.launch import Job, packed  # brings TensorFlow, which a search has loaded
@@ -144,7 +144,7 @@ def _parcel(search: Any, order: Order) -> bytes:
     task = replace(with_code(search.task), directory=Path(search.directory).resolve())
     return cloudpickle.dumps((packed(Job(task, search.data, search.runner)), order))
 
-# %% ../nbs/17l_closing.ipynb #b4d9bcab
+# %% ../nbs/17l_closing.ipynb #8d80dabb
 def begin_closing(
     search: Any,  # A `Search`: its code and data are needed
     order: Order,  # What shall be done
@@ -171,7 +171,7 @@ def begin_closing(
         process.wait()
     return process
 
-# %% ../nbs/17l_closing.ipynb #20de6b46
+# %% ../nbs/17l_closing.ipynb #ef58bc80
 def _facts(found: Any, order: Order, warned: list[str], saved: str) -> dict[str, Any]:
     "What is kept of a winner."
     look = None if found.look is None else asdict(found.look)
@@ -204,7 +204,7 @@ def _close(plan: Any, directory: Path, order: Order) -> None:
     said = [str(each.message) for each in heard if issubclass(each.category, UsedWarning)]
     write_json(place / str(found.trial) / "closed.json", _facts(found, order, said, saved))
 
-# %% ../nbs/17l_closing.ipynb #f4e6b63c
+# %% ../nbs/17l_closing.ipynb #6303aaf1
 def close(
     parcel: bytes,  # As it came through the input of this process
 ) -> None:
@@ -225,7 +225,7 @@ def close(
     finally:
         os.close(handle)
 
-# %% ../nbs/17l_closing.ipynb #d91ec47e
+# %% ../nbs/17l_closing.ipynb #52a8083e
 def _lines(directory: str | Path) -> list[str]:
     "What the process has said since it began."
     path = _place(directory) / "closing.log"
@@ -236,16 +236,15 @@ def _lines(directory: str | Path) -> list[str]:
 def _far(directory: str | Path, order: Order) -> str:
     "How far the trainings are, in words."
     seeds = len(list((_place(directory) / str(order.trial)).glob("seed-*")))
-    epochs = [re.match(r"epoch (\d+)/(\d+)", line) for line in _lines(directory)]
-    epochs = [found for found in epochs if found]
+    epochs = re.findall(r"^epoch (\d+)/(\d+)", "\n".join(_lines(directory)), re.MULTILINE)
     if not epochs:
         return "Getting ready." if not seeds else f"At seed {min(seeds, order.seeds)}."
-    epoch, of = epochs[-1].groups()
+    epoch, of = epochs[-1]
     if epoch == of and seeds >= order.seeds:
         return "Trained; judging what was learned." if order.test else "Trained; writing it down."
     return f"Seed {min(seeds, order.seeds)} of {order.seeds}: epoch {epoch} of {of} is done."
 
-# %% ../nbs/17l_closing.ipynb #1f6fa17c
+# %% ../nbs/17l_closing.ipynb #c26cab35
 def _made_since(path: Path, moment: float) -> bool:
     "Whether a file was written after a moment, or just before it, as clocks of files go."
     return path.is_file() and path.stat().st_mtime >= moment - 1
@@ -270,7 +269,7 @@ def closing_status(
     gone = "Its process has ended before its time. Started again, it goes on where it was."
     return Status(False, order, f"{gone}{f' It said last: {last}' if last else ''}", closed)
 
-# %% ../nbs/17l_closing.ipynb #a63e6c52
+# %% ../nbs/17l_closing.ipynb #bd153cef
 def cancel_closing(
     directory: str | Path,  # Of a search
     patience: float = 3.0,  # Seconds until it is made to end

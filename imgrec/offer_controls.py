@@ -67,10 +67,8 @@ def _slider(offer: Offer) -> widgets.SelectionRangeSlider:
     stops = stops_of(offer)
     look: dict[str, Any] = {"continuous_update": False, "layout": _WIDE, "style": UNSEEN}
     look["tooltip"] = f"Only trials with {offer.label} within these"
-    options, ends = _options(offer), (0, len(stops) - 1)
-    return widgets.SelectionRangeSlider(
-        options=options, index=ends, description=offer.label, **look
-    )
+    look |= {"index": (0, len(stops) - 1), "readout": False}  # where it stands is said below it
+    return widgets.SelectionRangeSlider(options=_options(offer), description=offer.label, **look)
 
 
 def _list(offer: Offer) -> widgets.SelectMultiple:
@@ -133,6 +131,12 @@ def set_control(
         put(control, {"options": _options(offer), "index": (at, max(at, end))})
 
 # %% ../nbs/18p_offer_controls.ipynb #68977659
+def _standing(control: Any) -> str:
+    "Where the handles of a slider stand."
+    low, high = (value_in_words(float(end)) for end in control.value)
+    return f"{low} to {high}"
+
+
 def with_name(
     offer: Offer,  # Something to choose
     control: Any,  # What `control_of` gave
@@ -140,5 +144,9 @@ def with_name(
     "A control with its name beside it; limits have theirs above them."
     if offer.kind != "limits":
         return control
-    name = widgets.Label(_label(offer.label), layout=_WIDE)
-    return widgets.VBox([name, control], layout={"padding": "0 12px 6px 0"})
+    name, room = widgets.Label(_label(offer.label), layout=_WIDE), {"padding": "0 12px 6px 0"}
+    if offer.options:
+        return widgets.VBox([name, control], layout=room)
+    where = widgets.Label(_standing(control), layout=_WIDE)
+    control.observe(lambda _: put(where, {"value": _standing(control)}), "index")
+    return widgets.VBox([name, control, where], layout=room)

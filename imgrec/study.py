@@ -50,8 +50,6 @@ from imgrec.readings import (
 )
 from .record import SearchRecord
 from .state import SearchState
-from .why import Reason, why
-from .why_plots import plot_why, plot_why_along
 
 # %% ../nbs/18f_study.ipynb #e86aa6a6
 _WIDEST = 8.6  # Inches; 96 pixels of a page each
@@ -202,8 +200,10 @@ def _front(asked: _Asked) -> Answer:
     return asked.answer(draw, (6.8, 4.2), words, table, notes, f"{y} over {x}")
 
 # %% ../nbs/18f_study.ipynb #85fcd01a
-def _why_figure(reason: Reason, along: str) -> tuple[Callable[[Axes], Any], str]:
+def _why_figure(reason: Any, along: str) -> tuple[Callable[[Axes], Any], str]:
     "What is drawn of a reason, and in words what it shows."
+    from imgrec.why_plots import plot_why, plot_why_along
+
     if along:
         words = f"What was expected along {along}, through the point of trial {reason.trial}"
         return (lambda ax: plot_why_along(reason, along, ax)), f"{words}; a star is that point."
@@ -215,6 +215,8 @@ def _why_figure(reason: Reason, along: str) -> tuple[Callable[[Axes], Any], str]
 
 def _why(asked: _Asked) -> Answer:
     "Why a trial was chosen."
+    from imgrec.why import why  # brings TensorFlow, which no other question needs
+
     trial, along = asked.choices["trial"], asked.choices["along"]
     reason = why(asked.record, trial)
     lines = [line.strip() for line in repr(reason).splitlines()]

@@ -12,8 +12,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from .answers import Answer, table_html
-from .bridge import alternative, describe
+from .answer_place import AnswerPlace
+from .answers import Answer
 from .brushing import brushed
 from imgrec.fittings import (
     Quiet,
@@ -30,11 +30,6 @@ from .questions import QUESTIONS, Offer
 from .study_state import StudyState, StudyView
 
 # %% ../nbs/18r_study_tab.ipynb #0c35eb6a
-def _image() -> widgets.Image:
-    "A place for a figure."
-    return widgets.Image(format="png", layout={"width": "100%", "height": "auto"})
-
-
 def _shape(view: StudyView) -> Any:
     "What the controls of a view depend on."
     return view.question, repr([(o.name, o.kind, o.options) for o in view.offers])
@@ -65,34 +60,9 @@ def _show(tab: "StudyTab") -> None:
             set_control(offer, control, view.choices.get(offer.name))
         say(tab.help, QUESTIONS[view.question].help)
         say(tab.busy, "Looking …" if view.busy else "", "status")
-        if tab.shown is not found:
-            tab.shown = found
-            say(tab.title, found.title, style="font-weight: 600")
-            _show_figure(tab, found)
-            say(tab.words, found.alt, style="font-size: smaller")
-            say(tab.notes, found.notes)
-        _show_table(tab)
-
-
-def _show_figure(tab: "StudyTab", found: Answer) -> None:
-    "The figure in its place: that of all trials can be brushed."
-    place = tab.sheet if found.poles else tab.picture
-    for image, helper in zip((tab.picture, tab.sheet), tab.alternatives, strict=True):
-        shown = image is place and bool(found.png)
-        put(image, {"value": found.png or b""} if shown else {})
-        put(image.layout, {"max_width": f"{found.width}px", "display": None if shown else "none"})
-        describe(helper, found.alt if shown else "")
-
-# %% ../nbs/18r_study_tab.ipynb #e548420d
-def _show_table(tab: "StudyTab") -> None:
-    "The table, if somebody wants it."
-    table = tab.shown.table if tab.shown is not None else None
-    wanted = tab.more.value and table is not None
-    put(tab.more.layout, {"display": None if table is not None else "none"})
-    if wanted and table is not None and tab.tabled is not table:
-        tab.tabled = table
-        put(tab.table, {"value": table_html(table)})
-    put(tab.table.layout, {"display": None if wanted else "none"})
+        none = Answer("", "")
+        tab.place.show(none if found.poles else found)
+        tab.sheet.show(found if found.poles else none)
 
 # %% ../nbs/18r_study_tab.ipynb #700af34c
 class StudyTab:
@@ -107,17 +77,11 @@ class StudyTab:
         self.question = chooser("Question", options, "What you want to know of the search")
         self.clear = button("No limits", "Take all limits away", "eraser")
         self.choices = widgets.Box(layout={"flex_flow": "row wrap", "width": "100%"})
-        self.help, self.busy, self.title = sentence(), sentence(), sentence()
-        self.words, self.notes = sentence(), sentence()
-        self.picture, self.sheet = _image(), _image()  # A figure; one to be brushed
-        self.alternatives = [alternative(image) for image in (self.picture, self.sheet)]
-        self.brush = brush(self.sheet, self.brushed)
-        self.more = widgets.ToggleButton(description="Table", tooltip="The numbers of the figure")
-        self.table = widgets.HTML(layout={"max_height": "360px", "overflow": "auto"})
+        self.help, self.busy = sentence(), sentence()
+        self.place, self.sheet = AnswerPlace(), AnswerPlace()  # The second one to be brushed
+        self.brush = brush(self.sheet.picture, self.brushed)
         self.controls, self.shape = list[Any](), None
         self.offers: tuple[Offer, ...] = ()
-        self.shown: Answer | None = None
-        self.tabled: Any = None
         self.box = widgets.VBox(_arranged(self), layout={"width": "100%"})
         _connect(self)
         _show(self)
@@ -165,9 +129,8 @@ class StudyTab:
 def _arranged(tab: StudyTab) -> list[Any]:
     "The widgets, from top to bottom."
     head = widgets.HBox([tab.question, tab.clear], layout={"flex_flow": "row wrap"})
-    figure = [tab.title, tab.picture, tab.sheet, tab.words, tab.notes]
-    helpers = [each for each in (*tab.alternatives, tab.brush) if each is not None]
-    return [head, tab.help, tab.choices, tab.busy, *figure, tab.more, tab.table, *helpers]
+    helper = [] if tab.brush is None else [tab.brush]
+    return [head, tab.help, tab.choices, tab.busy, tab.place.box, tab.sheet.box, *helper]
 
 
 def _connect(tab: StudyTab) -> None:
@@ -182,6 +145,5 @@ def _connect(tab: StudyTab) -> None:
         _show(tab)
 
     listen(tab.quiet, tab.question, turned)
-    listen(tab.quiet, tab.more, lambda _: _show_table(tab))
     tab.clear.on_click(cleared)
     tab.state.watchers.append(lambda: _show(tab))

@@ -92,6 +92,63 @@ def settled() -> Iterator[None]:
     gc.freeze()
 
 
+# ---- a real browser, for those who ask for it
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    "The path of a Chromium; without one, tests that need it are skipped."
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    from chromium import MISSING, find_chromium
+
+    return find_chromium() or pytest.skip(MISSING)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    "A browser for the tests of a file; while it is open, nothing else may run an event loop."
+    from chromium import a_browser
+
+    with a_browser(chromium) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    "A page of its own for each test; what it showed is told where the test fails."
+    from chromium import a_page
+
+    failed = request.session.testsfailed
+    with a_page(browser) as opened:
+        yield opened
+        if request.session.testsfailed > failed:
+            print(opened.locator("body").aria_snapshot()[:6000])
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    "Where the notebooks lie that JupyterLab and Voila show."
+    return tmp_path_factory.mktemp("notebooks")
+
+
+@pytest.fixture(scope="session")
+def lab(chromium: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    "JupyterLab, on this machine only."
+    from chromium import serving_lab
+
+    with serving_lab(folder, tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def voila(chromium: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    "Voila, on this machine only."
+    from chromium import serving_voila
+
+    with serving_voila(folder, tmp_path_factory.mktemp("voila")) as server:
+        yield server
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     "Note how long each notebook takes."
     if report.when == "call" and "test_notebook[" in report.nodeid:

@@ -291,10 +291,39 @@ def test_the_tab_shows_hostile_names_as_text():
     for question in ("slice", "parallel", "importance"):
         tab.ask(question)
         assert tab.state.wait(60)
-        tab.more.value = True
-        for place in (tab.title, tab.words, tab.notes, tab.table, tab.help):
-            assert "<img" not in place.value
-    assert "&lt;img" in tab.words.value + tab.table.value
+        place = tab.sheet if question == "parallel" else tab.place
+        place.more.value = True
+        shown = [place.title, place.words, place.notes, place.table, tab.help]
+        assert "<img" not in "".join(each.value for each in shown)
+        assert "&lt;img" in place.words.value + place.table.value
+
+
+def test_a_drag_and_the_controls_say_the_same():
+    tab = StudyTab(Fixed(large(30, names=4)))
+    tab.ask("parallel")
+    assert tab.state.wait(60) and tab.sheet.picture.value and not tab.place.picture.value
+    pole = tab.state.view().answer.poles[0]
+    tab.brushed((pole.x - 0.01, 0.0, pole.x + 0.01, (pole.top + pole.bottom) / 2))
+    assert tab.state.wait(60)
+    low, high = tab.state.view().choices[pole.name]
+    assert high is None and tab.controls[0].value[0] == pytest.approx(low, rel=0.2)
+    before = tab.state.view().answer
+    tab.controls[0].index = (0, 40)
+    assert tab.state.wait(60) and pole.name not in tab.state.view().choices
+    assert before.alt != tab.state.view().answer.alt
+    tab.clear.click()
+    assert tab.state.wait(60) and tab.state.view().choices == {}
+    ((title, png, lines),) = tab.still()
+    assert title == "All trials side by side" and png == tab.sheet.picture.value and lines
+
+
+def test_every_control_has_a_name_and_says_what_it_does():
+    tab = StudyTab(Fixed(large(20, names=5)))
+    for question in QUESTIONS:
+        tab.ask(question)
+        for control in [tab.question, tab.clear, *tab.controls]:
+            assert control.description and control.tooltip
+    assert tab.state.wait(60)
 
 
 # ---- any order of choices
