@@ -47,8 +47,8 @@ def step_from(
         at = next(n for n, each in enumerate(values) if each == value and type(each) is type(value))
     ordered = isinstance(entry, Int) or all(type(each) in (int, float) for each in values)
     near = [at + sign, at - sign] if ordered else [int(n) for n in draw.permutation(len(values))]
-    inside = [n for n in near if 0 <= n < len(values) and n != at]
-    return values[inside[0]] if inside else value
+    there = [place for place in near if 0 <= place < len(values) and place != at]
+    return values[there[0]] if there else value
 
 # %% ../nbs/18h_nearby.ipynb #44d59bcb
 def _key(point: Mapping[str, Any]) -> str:

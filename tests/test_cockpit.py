@@ -559,11 +559,27 @@ assert cockpit.state.errands.wait(60), cockpit.state.view().message
 """
 
 
-def test_a_search_outlives_the_kernel_and_a_killed_worker_is_said(tmp_path):
-    command = [sys.executable, "-c", STARTS, str(tmp_path / "s")]
+@pytest.fixture
+def left_alone(tmp_path):
+    "The directory of a search that a kernel has started and left; it is ended with the test."
+    place = tmp_path / "s"
+    command = [sys.executable, "-c", STARTS, str(place)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr[-2000:]
-    cockpit = TuningCockpit(tmp_path / "s")  # another kernel, without the code
+    until(lambda: (place / "journal.log.lock").exists(), 60)
+    until(lambda: (place / "journal.log.lock").read_text(), 60)
+    engine = psutil.Process(int((place / "journal.log.lock").read_text().split()[1]))
+    try:
+        yield place, engine
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for each in (*engine.children(recursive=True), engine):
+                each.kill()
+
+
+def test_a_search_outlives_the_kernel_and_a_killed_worker_is_said(left_alone):
+    place, engine = left_alone
+    cockpit = TuningCockpit(place)  # another kernel, without the code
     state = cockpit.state
     until(lambda: state.view().seats and state.view().seats[0].memory, 60)
     until(lambda: state.view().curves, 60)
@@ -574,15 +590,9 @@ def test_a_search_outlives_the_kernel_and_a_killed_worker_is_said(tmp_path):
     until(lambda: state.view().condition == "paused", 30)
     cockpit.helm.unpause.click()
     until(lambda: state.view().condition == "running", 30)
-    holder = (tmp_path / "s" / "journal.log.lock").read_text().split()[1]
-    workers = [
-        each
-        for each in psutil.Process(int(holder)).children()
-        if "spawn_main" in " ".join(each.cmdline())
-    ]
+    workers = [each for each in engine.children() if "spawn_main" in " ".join(each.cmdline())]
     workers[0].kill()
     until(lambda: state.search.snapshot().trials[1].starts == 2, 60)
-    cockpit.tabs.selected_index = TABS.index("Table")
     cockpit.helm.stop.click()
     assert cockpit.wait(60)
     assert not state.view().seats and "Stopped" in cockpit.helm.headline.value
