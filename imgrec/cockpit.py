@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
-from IPython.display import display
 
 from .cockpit_state import CockpitState, attach
 from .cockpit_view import CockpitView, alt_of, texts_of
 from .finish_tab import FinishTab
 from .fittings import LOUD, UNSEEN, Snapshot, button, image_html, put, say, sentence
+from .panel import Panel
 from .run_tab import NowTab, RunTab, now_png
 from .space_tab import SpaceTab
 from .study_tab import StudyTab
@@ -36,7 +36,7 @@ class Helm:
         wide = "104px"
         self.start = button("Start", "Begin the search, or go on", "play", "success", wide)
         self.pause = button("Pause", "Let running trials wait where they are", "pause", "", wide)
-        self.unpause = button("Go on", "Let trials go on", "play", "", wide)
+        self.unpause = button("Resume", "Let trials go on", "play", "", wide)
         tip = "Stop after the batches that run; nothing is lost"
         self.stop = button("Stop", tip, "stop", "warning", wide)
         self.bar = widgets.FloatProgress(max=1.0, description="Share of the search", style=UNSEEN)
@@ -98,7 +98,7 @@ def _show_tab(cockpit: "TuningCockpit", view: CockpitView) -> None:
         tab.show(view)
 
 # %% ../nbs/19_cockpit.ipynb #2c68ac6e
-class TuningCockpit(widgets.VBox):
+class TuningCockpit(Panel):
     "Steers a search by hand: display it, or use its `state` from code."
 
     def __init__(
@@ -106,12 +106,12 @@ class TuningCockpit(widgets.VBox):
         search: SearchView | str | Path,  # A `Search`, a view of one, or its directory
     ) -> None:
         self.state = attach(search)
-        self.turn, self.displays, self.kept = threading.RLock(), list[str](), ""
+        self.turn, self.kept = threading.RLock(), ("", -1)
         self.helm = Helm(self.state)
         self.pages = _tabs(self)
         self.tabs = widgets.Tab([page.box for page in self.pages], titles=TABS)
         self.tabs.layout.width = "100%"
-        super().__init__([self.helm.box, self.tabs], layout={"width": "100%"})
+        super().__init__([self.helm.box, self.tabs])
         self.show(self.state.view())
         self.tabs.observe(lambda _: self.show(self.state.view()), "selected_index")
         self.state.watch(self.show)
@@ -124,7 +124,10 @@ class TuningCockpit(widgets.VBox):
         with self.turn:
             self.helm.show(view)
             _show_tab(self, view)
-            _keep_still(self, view)
+        now = (view.condition, sum(bool(row.score) for row in view.listing.rows))
+        if now != self.kept:  # the stored picture need not have every epoch
+            self.kept = now
+            self.keep()
 
     def wait(
         self,
@@ -136,10 +139,6 @@ class TuningCockpit(widgets.VBox):
     def snapshot(self) -> Snapshot:
         "What is shown now, as HTML and PNG that stay in a stored notebook."
         return snapshot_of(self.state.view())
-
-    def _ipython_display_(self) -> None:
-        "Display widgets, with what they show now as HTML beside."
-        _display(self)
 
 # %% ../nbs/19_cockpit.ipynb #17dd4d8c
 def snapshot_of(
@@ -153,30 +152,3 @@ def snapshot_of(
     about = "".join(f"<p>{html.escape(text)}</p>" for text in (f"Used: {meters}.", rows))
     picture = image_html(png, alt_of(view)) if view.curves else ""
     return Snapshot(f"{said}{picture}{listing_html(view.listing)}{about}", png)
-
-# %% ../nbs/19_cockpit.ipynb #db8ef5ef
-def _bundle(cockpit: TuningCockpit, view: CockpitView) -> dict[str, Any]:
-    "A cockpit in the formats of a notebook: widgets, and HTML where these cannot be."
-    widget = {"version_major": 2, "version_minor": 0, "model_id": cockpit.model_id}
-    return {
-        "application/vnd.jupyter.widget-view+json": widget,
-        "text/html": snapshot_of(view).html,
-        "text/plain": view.headline,
-    }
-
-
-def _display(cockpit: TuningCockpit) -> None:
-    "Display a cockpit, and remember where."
-    cockpit.displays.append(f"imgrec-{cockpit.model_id}-{len(cockpit.displays)}")
-    data = _bundle(cockpit, cockpit.state.view())
-    display(data, raw=True, display_id=cockpit.displays[-1])
-
-
-def _keep_still(cockpit: TuningCockpit, view: CockpitView) -> None:
-    "Renew the HTML of a displayed cockpit where its search has come to rest, or goes on."
-    calm = view.condition in ("resting", "paused", "running")
-    if not cockpit.displays or not calm or view.condition == cockpit.kept:
-        return
-    cockpit.kept = view.condition
-    for place in cockpit.displays:
-        display(_bundle(cockpit, view), raw=True, display_id=place, update=True)

@@ -138,7 +138,9 @@ class FinishTab:
         self.busy, self.far, self.message, self.reasons, self.result = (
             sentence() for _ in range(5)
         )
-        self.code = widgets.Textarea(description="As code", rows=10, layout={"width": "100%"})
+        tip = "The chosen trial as a short program, without the search"
+        look = {"description": "As code", "tooltip": tip, "layout": {"width": "100%"}}
+        self.code = widgets.Textarea(rows=10, **look)
         self.copy = copier("", "Copy the code", "Copy the program into the clipboard")
         self.box = widgets.VBox(_arranged(self), layout={"width": "100%"})
         _prepare(self, search)

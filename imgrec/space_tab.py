@@ -83,9 +83,9 @@ def _lock_of(control: Control) -> Any:
         return None
     return widgets.ToggleButton(
         icon="unlock",
-        description=f"Lock {control.name}",
+        description="Lock",
         tooltip=f"Hold {control.name} to one value, the best trial's if there is one",
-        layout={"width": "40px", "flex": "0 0 auto"},
+        layout={"width": "86px", "flex": "0 0 auto"},
     )
 
 
@@ -131,7 +131,9 @@ def show_row(
     for widget, traits in _wanted(row, control):
         put(widget, traits)
     if row.lock is not None:
-        put(row.lock, {"value": control.locked, "icon": "lock" if control.locked else "unlock"})
+        words = ("Locked", "lock") if control.locked else ("Lock", "unlock")
+        traits = {"value": control.locked, "description": words[0], "icon": words[1]}
+        put(row.lock, traits)
     edge = f"3px solid {_CHANGED if control.changed else 'transparent'}"
     put(row.box.layout, {"border_left": edge})
 
@@ -145,7 +147,7 @@ class SpaceTab:
     ) -> None:
         self.state, self.quiet = state, Quiet()
         self.rows: tuple[Row, ...] = ()
-        self.place = widgets.VBox(layout={"flex": "3 1 460px", "min_width": "300px"})
+        self.place = widgets.VBox(layout={"width": "100%"})
         self.apply = button("Apply", "Tell the search what was moved", "check", "primary")
         self.undo = button("Undo", "Forget what was moved and not applied", "undo")
         self.ask = button("Forecast", "Find out what the search will take", "hourglass-half")
