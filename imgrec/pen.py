@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DRAWING_SCRIPT', 'PIXELS', 'drawing', 'drawn', 'redraw']
 
-# %% ../nbs/18mb_pen.ipynb #9088dd82
+# %% ../nbs/18mb_pen.ipynb #b084226d
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from traitlets import Bytes, TraitError, Unicode
 from .bridge import bridge_ready, kind_of
 from .fittings import put
 
-# %% ../nbs/18mb_pen.ipynb #7a5bc37f
+# %% ../nbs/18mb_pen.ipynb #1ad80fd2
 _PEN = """
 const [SIDE, ZOOM, WIDTH] = [28, 10, 20];  // Pixels, how much larger they are drawn, of a stroke
 const [LARGE, PAUSE] = [SIDE * ZOOM, 200];  // Milliseconds between two messages
@@ -32,7 +32,7 @@ const stroke = (pen, from, to) => {
 };
 """
 
-# %% ../nbs/18mb_pen.ipynb #b725e926
+# %% ../nbs/18mb_pen.ipynb #7f9016ce
 _PIXELS = """
 const pixelsOf = (pen) => {
   const [data, sums] = [pen.getImageData(0, 0, LARGE, LARGE).data, new Float64Array(SIDE * SIDE)];
@@ -50,7 +50,7 @@ const paint = (pen, pixels) => {
 };
 """
 
-# %% ../nbs/18mb_pen.ipynb #917eea8a
+# %% ../nbs/18mb_pen.ipynb #5ed1eb94
 _POINTER = """
 const follow = (canvas, pen, changed, ended) => {
   const at = (event) => {
@@ -78,7 +78,7 @@ const follow = (canvas, pen, changed, ended) => {
 };
 """
 
-# %% ../nbs/18mb_pen.ipynb #8280ba07
+# %% ../nbs/18mb_pen.ipynb #81258f27
 _ARROWS = """
 const steer = (canvas, pen, ring, said, changed) => {
   let [x, y, down] = [LARGE / 2, LARGE / 2, false];
@@ -103,12 +103,13 @@ const steer = (canvas, pen, ring, said, changed) => {
 };
 """
 
-# %% ../nbs/18mb_pen.ipynb #ab5c5934
+# %% ../nbs/18mb_pen.ipynb #08ac6adb
 _LOOK = """
 const make = (name, traits) => Object.assign(document.createElement(name), traits);
 const dress = (label, field, canvas, ring, clear, said) => {
   field.style.cssText = "position: relative; width: 280px; max-width: 100%; line-height: 0";
-  canvas.style.cssText = "width: 100%; touch-action: none; cursor: crosshair";
+  canvas.style.cssText = "width: 100%; touch-action: none; cursor: crosshair; "
+    + "outline-color: #de8f05";
   ring.style.cssText = "position: absolute; width: 14px; height: 14px; margin: -9px; "
     + "border: 2px solid #de8f05; border-radius: 50%; pointer-events: none";
   canvas.dataset.lmSuppressShortcuts = "true";  // JupyterLab leaves its keys alone
@@ -121,7 +122,7 @@ const dress = (label, field, canvas, ring, clear, said) => {
 };
 """
 
-# %% ../nbs/18mb_pen.ipynb #39417c15
+# %% ../nbs/18mb_pen.ipynb #234a2c35
 DRAWING_SCRIPT = (
     _PEN
     + _PIXELS
@@ -163,7 +164,7 @@ export default {
 """
 )
 
-# %% ../nbs/18mb_pen.ipynb #40104b3d
+# %% ../nbs/18mb_pen.ipynb #fb026d64
 PIXELS = 28  # Of a side of a digit, as in MNIST
 
 
@@ -185,7 +186,7 @@ def drawing(
     kind = kind_of("Drawing", DRAWING_SCRIPT, {"pixels": pixels, "label": Unicode()})
     return kind(label=label)
 
-# %% ../nbs/18mb_pen.ipynb #b7fab776
+# %% ../nbs/18mb_pen.ipynb #a43f132b
 def drawn(
     pad: Any,  # What `drawing` gave
 ) -> np.ndarray:  # `uint8`, `(28, 28)`, white on black

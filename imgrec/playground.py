@@ -19,6 +19,7 @@ from .bridge import describe
 from .convolution_state import ALL, OWN, ConvolutionState
 from .convolving import KERNELS, POOLINGS, SIZES, channel_names
 from .fittings import LOUD, Snapshot, button, listen, number_field, put, say
+from .hands import keys_in
 from .panel import Panel
 from imgrec.playground_parts import (
     COLUMN,
@@ -36,6 +37,7 @@ from imgrec.playground_parts import (
 )
 from imgrec.playground_state import (
     AS_WINDOW,
+    MOVES,
     POOL_SIZES,
     STRIDES,
     PoolingState,
@@ -66,6 +68,17 @@ def _window_still(view: WindowView) -> Snapshot:
     "A window's view without widgets."
     png = window_png(view, stored=True)
     return still_of([view.message, *view.lines, view.note], view.alt, png)
+
+
+def _hear_arrows(panel: Any, label: str) -> None:
+    "Let the arrow keys move what a panel shows, where keys can be heard."
+
+    def press(key: str) -> None:
+        with panel.parts.lock:
+            if panel.state.press(key):
+                panel.show()
+
+    keys_in(panel, MOVES, press, label)
 
 # %% ../nbs/22_playground.ipynb #1c463c3b
 class _Window(Panel):
@@ -100,6 +113,7 @@ class ConvolutionPlayground(_Window):
         rest = [put_in[name] for name in ("bias", "stride", "padding", "view", "filling")]
         super().__init__(arranged(parts, [*first, parts.grid, *rest, row]))
         connect(parts, self.state, self.show)
+        _hear_arrows(self, "Convolution")
         self.show()
 
 # %% ../nbs/22_playground.ipynb #bbd2cdb6
@@ -120,6 +134,7 @@ class PoolingPlayground(_Window):
         controls = [each for name, each in parts.inputs.items() if name != "place"]
         super().__init__(arranged(parts, [*controls, play_row(parts)]))
         connect(parts, self.state, self.show)
+        _hear_arrows(self, "Pooling")
         self.show()
 
 # %% ../nbs/22_playground.ipynb #bd7d7ea3
@@ -184,6 +199,7 @@ class LayerWalk(Panel):
         listen(parts.quiet, step, lambda n: self._act(partial(self.state.go, n - 1)))
         parts.buttons["previous"].on_click(lambda _: self._act(self.state.previous))
         parts.buttons["next"].on_click(lambda _: self._act(self.state.next))
+        _hear_arrows(self, "Walk through a network")
         self.show()
 
     def _act(self, action: Callable[[], None]) -> None:

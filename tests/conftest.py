@@ -9,6 +9,8 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +97,26 @@ def settled() -> Iterator[None]:
 # ---- a real browser, for those who ask for it
 
 
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    "The path of a Chromium; without one, tests that need it are skipped."
-    pytest.importorskip("playwright", reason="playwright is not installed")
+@cache
+def chromium_or_why() -> tuple[str, str]:
+    "The path of a Chromium, or why there is none; looked for once in each process."
+    if not find_spec("playwright"):
+        return "", "playwright is not installed: pip install -e '.[dev]'"
     from chromium import MISSING, find_chromium
 
-    return find_chromium() or pytest.skip(MISSING)
+    return find_chromium() or "", MISSING
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    "Without a browser its tests are skipped; here, so that one line tells of all of them."
+    if "chromium" in getattr(item, "fixturenames", ()) and not chromium_or_why()[0]:
+        pytest.skip(chromium_or_why()[1])
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    "The path of a Chromium."
+    return chromium_or_why()[0]
 
 
 @pytest.fixture(scope="module")

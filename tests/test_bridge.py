@@ -166,6 +166,16 @@ def test_all_keys_that_are_heard_do_something():
     assert "3" not in keys_heard(2)
 
 
+@WITH_BRIDGE
+def test_arrows_move_the_window_of_a_playground():
+    playground = ConvolutionPlayground(np.zeros((8, 8), np.uint8))
+    (listener,) = [each for each in playground.children if hasattr(each, "wanted")]
+    for key in ("ArrowRight", "ArrowDown", "x"):
+        listener._handle_custom_msg({"key": key}, [])
+    assert (playground.state.view().row, playground.state.view().column) == (1, 1)
+    assert playground.parts.inputs["place"].value == 8  # row 2, column 2 of six columns
+
+
 # ---- a digit
 
 
