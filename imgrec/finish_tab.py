@@ -195,7 +195,7 @@ def _arranged(tab: FinishTab) -> list[Any]:
         tab.copy,
     ]
 
-
+# %% ../nbs/18s_finish_tab.ipynb #c453c5e6
 def _prepare(tab: FinishTab, search: Any) -> None:
     "Fill the fields, and let the widgets call the state, and the state the widgets."
     put(tab.seeds, {"value": 3})

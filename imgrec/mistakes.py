@@ -17,7 +17,7 @@ from .answers import Answer, png_of
 from .core import SearchError, many
 from .evaluate import PROBABILITY, confusion_table, most_confident_mistakes
 from .plots import plot_confusion, plot_mistakes
-from .votes import Votes, predictions_file, votes_of
+from .votes import Votes, votes_of
 
 # %% ../nbs/17k_mistakes.ipynb #6089d5e2
 def _names(columns: int, class_names: Sequence[str] | None, least: int) -> list[str]:
@@ -31,7 +31,7 @@ def _names(columns: int, class_names: Sequence[str] | None, least: int) -> list[
         )
     return names
 
-
+# %% ../nbs/17k_mistakes.ipynb #71d7bb87
 def predictions_from(
     votes: Votes,  # Of a trial
     class_names: Sequence[str] | None = None,  # None: their numbers
@@ -188,7 +188,7 @@ def _in_batches(dataset: Any, places: Sequence[int]) -> list[np.ndarray]:
         at += len(images)
     return [found[n] for n in places]
 
-
+# %% ../nbs/17k_mistakes.ipynb #be931840
 def pictures_in(
     splits: Any,  # `Splits` of the search
     votes: Votes,  # Of one of its trials
