@@ -94,7 +94,7 @@ def _ended(state: SearchState, limits: Mapping[str, float]) -> str:
         return "Resting"  # it was done, until it was allowed more
     return {"done": "Done", "failed": "Failed"}.get(state.reason, state.reason.capitalize())
 
-
+# %% ../nbs/18k_cockpit_view.ipynb #e159981f
 _WORDS = {
     "running": "",
     "pausing": "Pausing after the batches that run. ",
@@ -208,7 +208,7 @@ class CockpitView:
     curves: tuple[Curve, ...]  # The learning curves
     line: tuple[tuple[int, float], ...]  # Epoch, and what a trial needs then to go on
 
-
+# %% ../nbs/18k_cockpit_view.ipynb #9e0f9ac8
 def _best_line(state: SearchState) -> str:
     "The best trial so far, in a line."
     best = state.best
@@ -244,7 +244,7 @@ def _rows(state: SearchState, around: Around, active: bool) -> dict[str, Any]:
         "line": tuple(pruning_line(state).items()),
     }
 
-
+# %% ../nbs/18k_cockpit_view.ipynb #4fe1edee
 def view_of(
     state: SearchState,  # What is known of a search
     around: Around,  # What is known around it

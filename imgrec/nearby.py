@@ -64,7 +64,7 @@ def _whole(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
     used = used_names(space, full)
     return {name: value for name, value in full.items() if name in used}
 
-
+# %% ../nbs/18h_nearby.ipynb #6d07a334
 def nearby(
     space: Space,  # What is searched now
     point: Mapping[str, Any],  # Of the trial that you like

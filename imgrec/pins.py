@@ -83,7 +83,7 @@ def pin(
     added = {trial} if on else set()
     return _change(directory, lambda pins: replace(pins, pinned=pins.pinned - {trial} | added))
 
-
+# %% ../nbs/18c_pins.ipynb #cfcf6fd8
 def annotate(
     directory: str | Path,  # Of a search
     trial: int,  # Its number

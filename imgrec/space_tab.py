@@ -58,7 +58,7 @@ def _range_inputs(control: Control) -> tuple[Any, ...]:
     )
     return low, slider, high
 
-
+# %% ../nbs/18t_space_tab.ipynb #bfbde150
 def _switches(control: Control) -> tuple[Any, ...]:
     "A switch for each value."
     tip = f"{control.name}: try {{}} or not"
@@ -88,7 +88,7 @@ def _lock_of(control: Control) -> Any:
         layout={"width": "86px", "flex": "0 0 auto"},
     )
 
-
+# %% ../nbs/18t_space_tab.ipynb #ce572461
 def row_of(
     control: Control,  # What the row is about
 ) -> Row:  # Its widgets

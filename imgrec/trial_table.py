@@ -35,7 +35,7 @@ class TrialRow:
     tied: bool  # Whether it cannot be told from the best
     pinned: bool  # Whether it stays on top
 
-
+# %% ../nbs/18d_trial_table.ipynb #d34e0c68
 def seconds_of(
     trial: TrialState,  # Any trial
 ) -> float:  # Of its last start, also while it runs
@@ -76,7 +76,7 @@ def _texts(state: SearchState, trial: TrialState) -> dict[str, str]:
         "reason": " ".join(trial.reason.split()),
     }
 
-
+# %% ../nbs/18d_trial_table.ipynb #549978aa
 def row_of(
     state: SearchState,  # What is known of a search
     trial: TrialState,  # One of its trials

@@ -108,7 +108,7 @@ def _doubt(watched: "Watched") -> None:
     cost = time.monotonic() - began
     seen.doubted = len(state.scored), time.monotonic() + max(_DOUBT, 10 * cost)
 
-
+# %% ../nbs/18n_watched.ipynb #f9dee8d3
 def _weigh(watched: "Watched") -> None:
     "Find out what the directory takes."
     watched.seen.disk_gb = used_gb(watched.search.directory)
@@ -219,7 +219,7 @@ def _died(watched: Watched) -> str:
 
     return f"The process of the search has ended: {log_end(watched.search.directory)}"
 
-
+# %% ../nbs/18n_watched.ipynb #818c6d49
 def _around(watched: Watched) -> Around:
     "What is known of a search beside its journal."
     search, seen = watched.search, watched.seen
