@@ -7,8 +7,6 @@ __all__ = ['show_view', 'sheet_html', 'CatalogBrowser']
 
 # %% ../nbs/20_browser.ipynb #57166a92
 import html
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,28 +24,17 @@ from imgrec.browser_parts import (
     facts_html,
     figure_html,
     parts_of,
-    set_traits,
     show_box,
 )
 from .browser_state import BrowserState
 from .browser_view import COLUMNS, PAGE, BrowserView, Options
 from .catalog import Catalog
-from .cockpit import listen
 from .core import CatalogError
+from .fittings import LOUD, listen, put, say
 from .marks import marks_of
 from .thumbnails import Decoded, Thumbnails
 
 # %% ../nbs/20_browser.ipynb #19e83a65
-_LOUD = "border-left: 4px solid #d55e00; padding: 4px 8px; background: #d55e0018"
-
-
-def _say(place: widgets.HTML, text: str, role: str = "status", style: str = "") -> None:
-    "Put a text in its place, escaped; an empty one takes no room."
-    said = f'<div role="{role}" style="line-height: 1.45; {style}">{html.escape(text)}</div>'
-    set_traits(place, {"value": said if text else ""})
-    set_traits(place.layout, {"display": None if text else "none"})
-
-
 def _set_filters(parts: BrowserParts, view: BrowserView) -> None:
     "Set the lists to choose from, and what is chosen in them."
     wanted = view.wanted
@@ -61,10 +48,10 @@ def _set_filters(parts: BrowserParts, view: BrowserView) -> None:
         places = tuple((words, at) for at, (words, _) in enumerate(options))
         values = [option for _, option in options]
         at = values.index(value) if value in values else None
-        set_traits(parts.filters[name], {"options": places, "value": at})
+        put(parts.filters[name], {"options": places, "value": at})
     hidden = "none" if len(view.parts) < 2 else None
-    set_traits(parts.filters["part"].layout, {"display": hidden})
-    set_traits(parts.words, {"value": wanted.words})
+    put(parts.filters["part"].layout, {"display": hidden})
+    put(parts.words, {"value": wanted.words})
 
 # %% ../nbs/20_browser.ipynb #3d64648d
 def _set_buttons(parts: BrowserParts, view: BrowserView) -> None:
@@ -79,11 +66,11 @@ def _set_buttons(parts: BrowserParts, view: BrowserView) -> None:
             able = view.page > 1 if name == "previous page" else view.page < view.pages
         elif name in ("clear", "refresh"):
             able = True
-        set_traits(button, {"disabled": not able, "tooltip": tip})
+        put(button, {"disabled": not able, "tooltip": tip})
     for button in (*parts.quick, parts.label):
-        set_traits(button, {"disabled": not view.cells})
+        put(button, {"disabled": not view.cells})
     words = f"Page (of {view.pages:,})"
-    set_traits(parts.page, {"max": view.pages, "value": view.page, "description": words})
+    put(parts.page, {"max": view.pages, "value": view.page, "description": words})
 
 # %% ../nbs/20_browser.ipynb #ac3cb208
 def _set_pictures(parts: BrowserParts, view: BrowserView, thumbs: Thumbnails) -> None:
@@ -96,7 +83,7 @@ def _set_pictures(parts: BrowserParts, view: BrowserView, thumbs: Thumbnails) ->
         for at, box in enumerate(boxes):
             there = at < len(cells)
             show_box(box, cells[at] if there else None, found[at] if there else None, side)
-    set_traits(parts.facts, {"value": facts_html(view.beside, view.facts)})
+    put(parts.facts, {"value": facts_html(view.beside, view.facts)})
     thumbs.prepare(view.ahead, SIDE)
 
 
@@ -106,18 +93,16 @@ def show_view(
     view: BrowserView,  # What they shall show
 ) -> None:
     "Show a view; what this sets is not taken for a person's wish."
-    parts.setter, parts.view = threading.get_ident(), view
-    try:
-        _say(parts.headline, view.headline, style="font-weight: 600")
-        _say(parts.message, view.message, role="alert", style=_LOUD)
-        _say(parts.said, view.said)
-        _say(parts.target, view.target)
-        _say(parts.journal, view.journal, role="note", style="font-size: smaller")
+    parts.view = view
+    with parts.quiet:
+        say(parts.headline, view.headline, "status", "font-weight: 600")
+        say(parts.message, view.message, "alert", LOUD)
+        say(parts.said, view.said, "status")
+        say(parts.target, view.target, "status")
+        say(parts.journal, view.journal, style="font-size: smaller")
         _set_filters(parts, view)
         _set_buttons(parts, view)
         _set_pictures(parts, view, thumbs)
-    finally:
-        parts.setter = None
 
 # %% ../nbs/20_browser.ipynb #6feec52a
 def _arranged(parts: BrowserParts) -> list[widgets.Widget]:
@@ -161,7 +146,7 @@ def _filter_of(parts: BrowserParts, view: BrowserView) -> Any:
     return replace(view.wanted, words=parts.words.value, **values)
 
 
-def _picked(state: BrowserState, parts: BrowserParts, at: int, beside: bool) -> None:
+def _picked(state: BrowserState, parts: BrowserParts, at: int, beside: bool, _: bool) -> None:
     "A person has pressed the button of a picture."
     view = parts.view
     cells = () if view is None else view.compared if beside else view.cells
@@ -171,25 +156,24 @@ def _picked(state: BrowserState, parts: BrowserParts, at: int, beside: bool) -> 
 
 def _connect(state: BrowserState, parts: BrowserParts, thumbs: Thumbnails) -> None:
     "Let the parts call the state, and the state show itself on the parts."
-
-    def hear(widget: widgets.Widget, action: Callable[[], None]) -> None:
-        listen(parts, widget, action)  # type: ignore[arg-type]  # it asks for `setter` only
-
     for name, button in parts.buttons.items():
         button.on_click(lambda _, name=name: state.do(name))
     for number, button in enumerate(parts.quick, 1):
         button.on_click(lambda _, number=number: state.give(number))
     parts.label.on_click(lambda _: state.give(parts.classes.value + 1))
     for widget in (*parts.filters.values(), parts.words):
-        hear(widget, lambda: state.look(_filter_of(parts, state.view())))
-    hear(parts.page, lambda: state.go((parts.page.value - 1) * PAGE))
-    hear(parts.note, lambda: setattr(state, "note", parts.note.value))
+        listen(parts.quiet, widget, lambda _: state.look(_filter_of(parts, state.view())))
+    listen(parts.quiet, parts.page, lambda page: state.go((page - 1) * PAGE))
+    listen(parts.quiet, parts.note, lambda note: setattr(state, "note", note))
     for boxes, beside in ((parts.cells, False), (parts.beside, True)):
         for at, box in enumerate(boxes):
-            hear(box.button, partial(_picked, state, parts, at, beside))
+            listen(parts.quiet, box.button, partial(_picked, state, parts, at, beside))
     state.watchers.append(partial(show_view, parts, thumbs))
 
 # %% ../nbs/20_browser.ipynb #a57a1dd1
+_UPRIGHT = "display: flex; flex-direction: column"  # In it a picture's frame takes all the height
+
+
 def sheet_html(
     view: BrowserView,  # Of a state
     thumbs: Thumbnails,  # Of its catalog
@@ -202,7 +186,7 @@ def sheet_html(
     for cells, side in ((view.compared, LARGE), (view.cells, SIDE)):
         pairs = zip(cells, thumbs.many([cell.row for cell in cells], side), strict=True)
         figures = "".join(
-            f'<div style="width: {side + 24}px">{figure_html(cell, thumb, side)}'
+            f'<div style="width: {side + 24}px; {_UPRIGHT}">{figure_html(cell, thumb, side)}'
             f'<div style="text-align: center; font-size: 12px">{html.escape(cell.file)}</div></div>'
             for cell, thumb in pairs
         )

@@ -4,17 +4,16 @@
 
 # %% auto #0
 __all__ = ['ROWS', 'TrialRow', 'seconds_of', 'trial_row', 'headline_of', 'Permissions', 'permissions_of', 'CockpitView',
-           'view_of', 'trials_html', 'Snapshot', 'snapshot_of', 'texts_of', 'alt_of']
+           'view_of', 'trials_html', 'texts_of', 'alt_of']
 
 # %% ../nbs/18c_cockpit_view.ipynb #e2a68339
-import base64
 import datetime
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .controls import Control, controls_of, shown, text_of
-from .curves import Curve, curves_of, curves_png
+from .curves import Curve, curves_of
 from .space import Space
 from .state import SearchState, TrialState
 
@@ -284,31 +283,6 @@ def trials_html(
     return f'{_CSS}<table class="imgrec-trials">{"".join(lines)}</table>{more}'
 
 # %% ../nbs/18c_cockpit_view.ipynb #925405d4
-@dataclass(frozen=True, repr=False)
-class Snapshot:
-    "What a cockpit showed at one moment, without widgets."
-
-    html: str  # Headline, best so far, picture and table
-    png: bytes  # The learning curves alone
-
-    def _repr_html_(self) -> str:
-        return self.html
-
-    def __repr__(self) -> str:
-        return f"Snapshot({len(self.html)} characters of HTML)"
-
-
-def snapshot_of(
-    view: CockpitView,  # What `view_of` gave
-) -> Snapshot:  # Shows itself in a notebook, and still does when that is stored
-    "A cockpit as HTML and PNG."
-    png = curves_png(view.curves, view.objective, dpi=80)
-    picture = base64.b64encode(png).decode("ascii")
-    said = "".join(f"<p>{html.escape(text)}</p>" for text in texts_of(view))
-    image = f'<img alt="{html.escape(alt_of(view))}" src="data:image/png;base64,{picture}">'
-    return Snapshot(f"{said}{image}{trials_html(view)}", png)
-
-
 def texts_of(
     view: CockpitView,  # What `view_of` gave
 ) -> list[str]:  # Those that are not empty

@@ -7,7 +7,6 @@ __all__ = ['ConvolutionPlayground', 'PoolingPlayground', 'show_walk', 'LayerWalk
 
 # %% ../nbs/22_playground.ipynb #b0eabef9
 import html
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -16,23 +15,19 @@ import ipywidgets as widgets
 import keras
 
 # %% ../nbs/22_playground.ipynb #b3fda17a
-from .cockpit_view import Snapshot
 from .convolution_state import ALL, OWN, ConvolutionState
 from .convolving import KERNELS, POOLINGS, SIZES, channel_names
+from .fittings import LOUD, Snapshot, button, listen, number_field, put, say
 from imgrec.playground_parts import (
-    LOUD,
-    NAMED,
+    COLUMN,
     Parts,
     arranged,
     choice,
     common_inputs,
     connect,
     kernel_fields,
-    listen,
     parts_of,
     play_row,
-    put,
-    say,
     show_window,
     still_of,
     window_png,
@@ -58,8 +53,8 @@ def _convolution_parts(channels: int) -> Parts:
     if channels > 1:
         names = (ALL, *channel_names(channels))
         inputs["channel"] = choice("Channel", names, "Whose slice of the kernel the fields show")
-    look: dict[str, Any] = {"layout": widgets.Layout(width="160px"), "style": NAMED}
-    inputs["bias"] = widgets.FloatText(description="Bias", tooltip="Added to every sum", **look)
+    narrow = {"width": "160px"}
+    inputs["bias"] = number_field("Bias", "Added to every sum", None, False, COLUMN, narrow)
     parts = parts_of(inputs | common, wide=960)
     parts.cells = {size: kernel_fields(size) for size in SIZES}
     return parts
@@ -146,21 +141,17 @@ def show_walk(
     view: WalkView,  # What they shall show
 ) -> None:
     "Show a view of a walk."
-    parts.setter = threading.get_ident()
-    try:
-        put(parts.inputs["step"], "max", view.count)
-        put(parts.inputs["step"], "value", view.number + 1)
-        put(parts.buttons["previous"], "disabled", view.number == 0)
-        put(parts.buttons["next"], "disabled", view.number == view.count - 1)
+    with parts.quiet:
+        put(parts.inputs["step"], {"max": view.count, "value": view.number + 1})
+        put(parts.buttons["previous"], {"disabled": view.number == 0})
+        put(parts.buttons["next"], {"disabled": view.number == view.count - 1})
         say(parts.message, view.message, "alert", LOUD)
         say(parts.note, view.note)
         say(parts.title, view.title, "status", "font-weight: 600")
         say(parts.lines, view.lines)
         say(parts.caption, f"Seen: {seen_in(view.step)}.", style="font-size: smaller")
-        put(parts.trail, "value", _trail(view))
-        put(parts.picture, "value", step_png(view.step, view.class_names))
-    finally:
-        parts.setter = None
+        put(parts.trail, {"value": _trail(view)})
+        put(parts.picture, {"value": step_png(view.step, view.class_names)})
 
 # %% ../nbs/22_playground.ipynb #8201cc14
 def _walk_parts() -> Parts:
@@ -171,9 +162,7 @@ def _walk_parts() -> Parts:
     parts = parts_of({"step": slider}, wide=864)
     for name, icon in (("previous", "arrow-left"), ("next", "arrow-right")):
         tip = f"Show the {name} step"
-        button = widgets.Button(description=name.title(), icon=icon, tooltip=tip)
-        button.layout.width = "112px"
-        parts.buttons[name] = button
+        parts.buttons[name] = button(name.title(), tip, icon, width="112px")
     parts.trail.layout = widgets.Layout(max_height="300px", overflow="auto", width="100%")
     return parts
 
@@ -195,7 +184,8 @@ class LayerWalk(widgets.VBox):
             [top, parts.title, *arranged(parts, [parts.trail], least=560)],
             layout=widgets.Layout(width="100%"),
         )
-        listen(parts, parts.inputs["step"], lambda n: self._act(partial(self.state.go, n - 1)))
+        step = parts.inputs["step"]
+        listen(parts.quiet, step, lambda n: self._act(partial(self.state.go, n - 1)))
         parts.buttons["previous"].on_click(lambda _: self._act(self.state.previous))
         parts.buttons["next"].on_click(lambda _: self._act(self.state.next))
         self.show()

@@ -20,9 +20,9 @@ from hypothesis.stateful import (
 
 from imgrec import cockpit_state
 from imgrec.budget import Budget, limits_of
-from imgrec.cockpit import TuningCockpit
+from imgrec.cockpit import TuningCockpit, snapshot_of
 from imgrec.cockpit_state import CockpitState, attach
-from imgrec.cockpit_view import ROWS, snapshot_of, trials_html, view_of
+from imgrec.cockpit_view import ROWS, trials_html, view_of
 from imgrec.controls import controls_of, moved, switched, ticks_of
 from imgrec.core import SearchError
 from imgrec.curves import curves_of
