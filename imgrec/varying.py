@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AMOUNTS', 'STEPS', 'Amount', 'amounts_for', 'settled', 'vary_many', 'vary', 'Sweep', 'sweep', 'sweep_line']
 
-# %% ../nbs/20c_varying.ipynb #359f89da
+# %% ../nbs/20c_varying.ipynb #310957ea
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .core import DataError, OptionError, unknown
 from .geometry import affine_matrices, warp
 from .trying import turns_of
 
-# %% ../nbs/20c_varying.ipynb #baaaa446
+# %% ../nbs/20c_varying.ipynb #8214d256
 @dataclass(frozen=True)
 class Amount:
     "A change of a picture, and how far it can go; 0 leaves the picture as it is."
@@ -52,7 +52,7 @@ def amounts_for(
     "The changes that mean something for a picture."
     return {name: each for name, each in AMOUNTS.items() if channels == 3 or not each.colour}
 
-# %% ../nbs/20c_varying.ipynb #876eb71a
+# %% ../nbs/20c_varying.ipynb #779cbba0
 def settled(
     amounts: Mapping[str, float],  # By name; what is not named is 0
     channels: int,  # Of the picture, 1 or 3
@@ -70,7 +70,7 @@ def settled(
             )
     return {name: float(amounts.get(name, 0)) for name in known}
 
-# %% ../nbs/20c_varying.ipynb #450f1d11
+# %% ../nbs/20c_varying.ipynb #2a69084a
 _DEGREE = math.pi / 180
 
 
@@ -106,7 +106,7 @@ def _coloured(batch: tf.Tensor, by: Mapping[str, tf.Tensor]) -> tf.Tensor:
     )
     return recolour(batch, matrices)
 
-# %% ../nbs/20c_varying.ipynb #e5f5d4e0
+# %% ../nbs/20c_varying.ipynb #1e6c63fd
 def vary_many(
     picture: np.ndarray,  # `(height, width, channels)` in 0-255
     rows: Sequence[Mapping[str, float]],  # Amounts by name, for each result
@@ -135,7 +135,7 @@ def vary(
         return vary_many(picture, [known])[0]
     return np.asarray(picture).astype(np.uint8)
 
-# %% ../nbs/20c_varying.ipynb #f7c03be1
+# %% ../nbs/20c_varying.ipynb #be3228ae
 STEPS = 21  # Places along a slider
 
 
@@ -183,7 +183,7 @@ def sweep(
     shares = np.array([[one.probabilities[label] for label in names] for one in found])
     return Sweep(name, values, float(amounts.get(name, 0)), names, shares)
 
-# %% ../nbs/20c_varying.ipynb #95c4ba89
+# %% ../nbs/20c_varying.ipynb #1024730b
 def sweep_line(
     swept: Sweep,  # What `sweep` gave
 ) -> str:  # One sentence
