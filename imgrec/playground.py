@@ -15,6 +15,7 @@ import ipywidgets as widgets
 import keras
 
 # %% ../nbs/22_playground.ipynb #b3fda17a
+from .bridge import describe
 from .convolution_state import ALL, OWN, ConvolutionState
 from .convolving import KERNELS, POOLINGS, SIZES, channel_names
 from .fittings import LOUD, Snapshot, button, listen, number_field, put, say
@@ -151,6 +152,7 @@ def show_walk(
         say(parts.lines, view.lines)
         say(parts.caption, f"Seen: {seen_in(view.step)}.", style="font-size: smaller")
         put(parts.trail, {"value": _trail(view)})
+        describe(parts.alt, view.alt)
         put(parts.picture, {"value": step_png(view.step, view.class_names)})
 
 # %% ../nbs/22_playground.ipynb #8201cc14

@@ -15,6 +15,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from .bridge import alternative, describe
 from .convolving import PADDINGS, Convolved
 from .convolving_plots import convolution_png, pooling_png
 from imgrec.fittings import (
@@ -48,6 +49,7 @@ class Parts:
     buttons: dict[str, widgets.Button] = field(default_factory=dict)  # Of a walk
     cells: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # Size: fields of a kernel
     grid: widgets.GridBox = field(default_factory=widgets.GridBox)  # Those that are seen
+    alt: Any | None = None  # What gives the figure its words for screen readers; see `alternative`
     quiet: Quiet = field(default_factory=Quiet)  # Whether a program sets them now
     lock: Any = field(default_factory=threading.RLock)  # Held while a view is drawn and shown
 
@@ -60,7 +62,8 @@ def parts_of(
     look = widgets.Layout(width="100%", max_width=f"{wide}px", height="auto", object_fit="contain")
     names = ("caption", "lines", "note", "message", "title", "trail")
     texts = {name: sentence() for name in names}
-    return Parts(inputs=inputs, picture=widgets.Image(format="png", layout=look), **texts)
+    picture = widgets.Image(format="png", layout=look)
+    return Parts(inputs=inputs, picture=picture, alt=alternative(picture), **texts)
 
 # %% ../nbs/21i_playground_parts.ipynb #3349cfa5
 COLUMN = {"description_width": "72px"}  # Names stand in a column
@@ -135,7 +138,7 @@ def arranged(
         ),
     )
     right = widgets.VBox(
-        [parts.picture, parts.caption, parts.lines],
+        [parts.picture, parts.caption, parts.lines, *filter(None, [parts.alt])],
         layout=widgets.Layout(flex=f"4 1 {least}px", min_width="280px"),
     )
     body = widgets.HBox([left, right], layout=widgets.Layout(flex_flow="row wrap", width="100%"))
@@ -180,6 +183,7 @@ def show_window(
         say(parts.note, view.note)
         say(parts.lines, view.lines)
         say(parts.caption, view.alt, "status", "font-size: smaller")
+        describe(parts.alt, view.alt)
         put(parts.picture, {"value": window_png(view)})
 
 # %% ../nbs/21i_playground_parts.ipynb #0483ea6a
