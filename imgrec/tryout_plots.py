@@ -6,7 +6,7 @@
 __all__ = ['BARS', 'bars_of', 'plot_answer', 'plot_sweep', 'figure_png', 'answer_png', 'sweep_png', 'large', 'picture_png',
            'answer_line', 'changes_line']
 
-# %% ../nbs/20d_tryout_plots.ipynb #9b18ee5d
+# %% ../nbs/20d_tryout_plots.ipynb #db1e5251
 import io
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,7 +22,7 @@ from .classifier import Prediction
 from .core import DataError
 from .varying import AMOUNTS, Sweep
 
-# %% ../nbs/20d_tryout_plots.ipynb #fc5b3610
+# %% ../nbs/20d_tryout_plots.ipynb #5c387ed6
 BARS = 5  # Classes that have a bar of their own
 
 
@@ -56,7 +56,7 @@ def plot_answer(
     fill = [edge if name in answered else "#cfe0ee" for name in found]
     places = np.arange(len(found))
     ax.barh(places, list(found.values()), 0.72, color=fill, edgecolor=edge, linewidth=1)
-    for place, share in zip(places, found.values(), strict=True):
+    for place, share in enumerate(found.values()):
         inside = share > 0.8
         ax.text(
             share + (-0.015 if inside else 0.015),
@@ -73,7 +73,7 @@ def plot_answer(
     ax.spines[["top", "right", "bottom"]].set_visible(False)
     return ax
 
-# %% ../nbs/20d_tryout_plots.ipynb #3c4d5b91
+# %% ../nbs/20d_tryout_plots.ipynb #7add5d03
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)))
 
 
@@ -97,7 +97,7 @@ def plot_sweep(
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, **look)
     return ax
 
-# %% ../nbs/20d_tryout_plots.ipynb #ad3ad25e
+# %% ../nbs/20d_tryout_plots.ipynb #b11611d4
 def figure_png(
     draw: Callable[[Axes], Any],  # Draws on axes
     margins: tuple[float, float, float, float],  # Left, bottom, right and top, in inches
@@ -129,8 +129,9 @@ def answer_png(
     stored: bool = False,  # A smaller file
 ) -> bytes:  # A PNG
     "Probabilities as bars."
+    size = (4.2, 0.2 + 0.36 * len(bars_of(prediction, true)))
     margins = (1.75, 0.06, 0.1, 0.06)
-    return figure_png(lambda ax: plot_answer(prediction, true, ax), margins, stored=stored)
+    return figure_png(lambda ax: plot_answer(prediction, true, ax), margins, size, stored)
 
 
 def sweep_png(
@@ -140,7 +141,7 @@ def sweep_png(
     "Lines along a slider."
     return figure_png(lambda ax: plot_sweep(swept, ax), (0.55, 0.48, 0.15, 0.3), stored=stored)
 
-# %% ../nbs/20d_tryout_plots.ipynb #393a9e4f
+# %% ../nbs/20d_tryout_plots.ipynb #f8505f4f
 def large(
     pixels: np.ndarray,  # `uint8`, `(height, width, 1 or 3)`
     side: int = 224,  # Pixels of the longer side, at least
@@ -161,7 +162,7 @@ def picture_png(
     "A picture, large."
     return _png(large(pixels, side), stored)
 
-# %% ../nbs/20d_tryout_plots.ipynb #f9ba65cd
+# %% ../nbs/20d_tryout_plots.ipynb #4176764c
 def answer_line(
     prediction: Prediction,  # The answer
     true: str = "",  # The right class, where it is known
