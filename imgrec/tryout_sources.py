@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['UPLOAD', 'Given', 'from_path', 'from_upload', 'from_test', 'Ground', 'ground_of', 'from_drawing']
 
-# %% ../nbs/20e_tryout_sources.ipynb #704dd49f
+# %% ../nbs/20e_tryout_sources.ipynb #63f33437
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +17,16 @@ from PIL import Image
 from .browsing import label_text, readable
 from .core import DataError, OptionError, PictureError, many
 from .data import Splits
-from .images import FORMATS, Limits, decode_image, read_image, to_channels
+from .images import FORMATS, Limits, decode_image, picture_bytes, to_channels
 
-# %% ../nbs/20e_tryout_sources.ipynb #54b738a1
+# %% ../nbs/20e_tryout_sources.ipynb #1d9569e0
 @dataclass(frozen=True, eq=False)
 class Given:
     "A picture, and where it comes from."
 
     pixels: np.ndarray  # `uint8`, `(height, width, 1 or 3)`, of any size
     name: str  # For a person; without what cannot be printed
+    size: tuple[int, int]  # Its own height and width, also where it was read at a smaller scale
     true: str = ""  # Its class, where it is known
 
 
@@ -36,7 +38,18 @@ def _refused(name: str, reason: object) -> PictureError:
         f"{formats} that decodes to its end."
     )
 
-# %% ../nbs/20e_tryout_sources.ipynb #d5edb213
+
+def _decoded(
+    name: str, read: Callable[[], bytes], limits: Limits, image_size: tuple[int, int] | None
+) -> Given:
+    "The picture in a file."
+    try:
+        pixels, facts = decode_image(read(), limits, image_size)
+    except PictureError as error:
+        raise _refused(name, error) from error
+    return Given(pixels, readable(name), (facts.height, facts.width))
+
+# %% ../nbs/20e_tryout_sources.ipynb #603bc01c
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)  # One letter is a drive of Windows
 
@@ -78,9 +91,9 @@ def from_path(
         if isinstance(error, PictureError):
             raise
         raise _refused(said[:80], "this is no path") from error
-    return Given(read_image(path, image_size), readable(said))
+    return _decoded(said, lambda: picture_bytes(path), Limits(), image_size)
 
-# %% ../nbs/20e_tryout_sources.ipynb #86468b3f
+# %% ../nbs/20e_tryout_sources.ipynb #05220221
 UPLOAD = Limits(max_bytes=50_000_000)  # What an uploaded file may be
 
 
@@ -91,20 +104,17 @@ def from_upload(
 ) -> Given:  # The picture
     "Read the picture in an uploaded file; a `PictureError` says what is wrong with it."
     name = str(name)[:200] or "The file"
+    if not content:
+        raise _refused(name, "empty")
     if len(content) > UPLOAD.max_bytes:
         megabytes = f"{len(content) / 1e6:,.0f} MB"
         raise PictureError(
             f"{readable(name)} has {megabytes}; {UPLOAD.max_bytes / 1e6:.0f} are looked at. Give "
             "its path instead."
         )
-    if not content:
-        raise _refused(name, "empty")
-    try:
-        return Given(decode_image(bytes(content), UPLOAD, image_size)[0], readable(name))
-    except PictureError as error:
-        raise _refused(name, error) from error
+    return _decoded(name, lambda: bytes(content), UPLOAD, image_size)
 
-# %% ../nbs/20e_tryout_sources.ipynb #68e4d2da
+# %% ../nbs/20e_tryout_sources.ipynb #cfcfaf4e
 def from_test(
     splits: Splits,  # With a catalog and a test part
     place: int,  # In the test part, from 0
@@ -120,9 +130,10 @@ def from_test(
     catalog, file = splits.catalog, files[place]
     row = int(np.flatnonzero(catalog.table["file"] == file)[0])  # type: ignore[union-attr]
     label = catalog.table["label"].iloc[row]  # type: ignore[union-attr]
-    return Given(catalog.read(row), readable(file), label_text(label))  # type: ignore[union-attr]
+    pixels = catalog.read(row)  # type: ignore[union-attr]
+    return Given(pixels, readable(file), pixels.shape[:2], label_text(label))
 
-# %% ../nbs/20e_tryout_sources.ipynb #5bff731a
+# %% ../nbs/20e_tryout_sources.ipynb #9d3c5031
 @dataclass(frozen=True)
 class Ground:
     "How the figures of training pictures stand on their ground; the default is MNIST's."
@@ -159,7 +170,7 @@ def ground_of(
     fills = [max(p[box].shape) / max(p.shape) for p, box in boxes] or [1.0]
     return Ground(dark, float(np.median(fills)), int(np.median([max(p.shape) for p in pictures])))
 
-# %% ../nbs/20e_tryout_sources.ipynb #68db9e99
+# %% ../nbs/20e_tryout_sources.ipynb #8b854afe
 def from_drawing(
     drawn: np.ndarray,  # `uint8`, `(height, width)`, white on black
     ground: Ground = Ground(),
@@ -179,4 +190,5 @@ def from_drawing(
         smaller = Image.fromarray(square).resize((ground.side,) * 2, Image.Resampling.BOX)
         square = np.asarray(smaller)
     bright = np.rint(square * (255 / square.max())).astype(np.uint8)
-    return Given((bright if ground.dark else 255 - bright)[..., None], "The drawing")
+    pixels = (bright if ground.dark else 255 - bright)[..., None]
+    return Given(pixels, "The drawing", drawn.shape)
