@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['FOLLOWING', 'Errand', 'Wish', 'Neighbour', 'Found', 'add']
 
-# %% ../nbs/20f_tryout_following.ipynb #dc0608d9
+# %% ../nbs/20f_tryout_following.ipynb #da7cb91f
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from .tryout_plots import picture_png, sweep_png
 from .tryout_sources import Given
 from .varying import Sweep, sweep
 
-# %% ../nbs/20f_tryout_following.ipynb #8dea0cf6
+# %% ../nbs/20f_tryout_following.ipynb #14ab4b8c
 class Errand:
     "Does something for the newest wish, in a thread of its own."
 
@@ -56,6 +57,10 @@ class Errand:
         with self.changed:
             return self.changed.wait_for(lambda: not self.busy, seconds)
 
+    def _older(self, now: int) -> bool:
+        "Whether something newer is wished for."
+        return self.wished != now
+
     def _run(self) -> None:
         "Work until there is no newer wish."
         while True:
@@ -65,13 +70,13 @@ class Errand:
                     return
                 now = self.wished
             try:
-                self.work(lambda now=now: self.wished != now)
+                self.work(partial(self._older, now))
             finally:
                 with self.changed:
                     self.done = now
                     self.changed.notify_all()
 
-# %% ../nbs/20f_tryout_following.ipynb #15c67725
+# %% ../nbs/20f_tryout_following.ipynb #5f71699d
 @dataclass(frozen=True, eq=False)
 class Wish:
     "What a person has set."
@@ -108,7 +113,7 @@ class Found:
     pngs: Mapping[str, bytes] = field(default_factory=dict)  # "picture", "answer", "heat", "swept"
     due: frozenset[str] = frozenset()  # What is not found yet: "heat", "swept", "nearest"
 
-# %% ../nbs/20f_tryout_following.ipynb #d08e8359
+# %% ../nbs/20f_tryout_following.ipynb #d7dcb5b9
 FOLLOWING = ("nearest", "heat", "swept")  # In the order in which they are found
 
 
