@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TryPictures']
 
-# %% ../nbs/21_tryout.ipynb #ac07d5c4
+# %% ../nbs/21_tryout.ipynb #85adbd31
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from .hands import drawn
 from .tryout_parts import FIGURES, TryoutParts, parts_of, show_view, still_of
 from .tryout_state import TryoutState
 
-# %% ../nbs/21_tryout.ipynb #21956e2e
+# %% ../nbs/21_tryout.ipynb #868848c5
 _NO_PEN = 'To draw a digit here: pip install "imgrec[ui]".'
 
 
@@ -43,7 +43,7 @@ def _pen(parts: TryoutParts) -> widgets.Widget:
     say(place, _NO_PEN)
     return place
 
-# %% ../nbs/21_tryout.ipynb #340f3b6a
+# %% ../nbs/21_tryout.ipynb #a8049d91
 def _arranged(parts: TryoutParts) -> list[widgets.Widget]:
     "The parts, from top to bottom."
     texts, images = parts.texts, parts.images
@@ -68,7 +68,7 @@ def _arranged(parts: TryoutParts) -> list[widgets.Widget]:
         *helpers,
     ]
 
-# %% ../nbs/21_tryout.ipynb #d20ee6c0
+# %% ../nbs/21_tryout.ipynb #864c9f23
 def _uploaded(state: TryoutState, parts: TryoutParts) -> None:
     "Try the file that was chosen; then the button is ready for the same file again."
     files = parts.upload.value
@@ -102,7 +102,7 @@ def _connect(state: TryoutState, parts: TryoutParts) -> None:
     if parts.pad is not None:
         hear(parts.pad, lambda _: _drew(state, parts), "pixels")
 
-# %% ../nbs/21_tryout.ipynb #23113752
+# %% ../nbs/21_tryout.ipynb #58ed8838
 class TryPictures(widgets.VBox):
     "Tries pictures on a classifier: display it."
 

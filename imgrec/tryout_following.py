@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FOLLOWING', 'Errand', 'Wish', 'Neighbour', 'Found', 'add']
 
-# %% ../nbs/20f_tryout_following.ipynb #da7cb91f
+# %% ../nbs/20f_tryout_following.ipynb #5ab7adf4
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,15 +24,16 @@ from .tryout_plots import picture_png, sweep_png
 from .tryout_sources import Given
 from .varying import Sweep, sweep
 
-# %% ../nbs/20f_tryout_following.ipynb #14ab4b8c
+# %% ../nbs/20f_tryout_following.ipynb #a17281ed
 class Errand:
     "Does something for the newest wish, in a thread of its own."
 
     def __init__(
         self,
         work: Callable[[Callable[[], bool]], None],  # Called with what says that it is stale
+        rest: float = 0.0,  # Seconds without another wish before it begins
     ) -> None:
-        self.work, self.changed = work, threading.Condition()
+        self.work, self.rest, self.changed = work, rest, threading.Condition()
         self.wished = self.done = 0
         self.thread: threading.Thread | None = None
 
@@ -43,6 +44,7 @@ class Errand:
             if self.thread is None:
                 self.thread = threading.Thread(target=self._run, daemon=True, name="imgrec-tryout")
                 self.thread.start()
+            self.changed.notify_all()
 
     @property
     def busy(self) -> bool:
@@ -69,6 +71,9 @@ class Errand:
                     self.thread = None
                     return
                 now = self.wished
+                if self.changed.wait_for(partial(self._older, now), self.rest):
+                    self.done = now
+                    continue
             try:
                 self.work(partial(self._older, now))
             finally:
@@ -76,7 +81,7 @@ class Errand:
                     self.done = now
                     self.changed.notify_all()
 
-# %% ../nbs/20f_tryout_following.ipynb #5f71699d
+# %% ../nbs/20f_tryout_following.ipynb #8789b55a
 @dataclass(frozen=True, eq=False)
 class Wish:
     "What a person has set."
@@ -113,7 +118,7 @@ class Found:
     pngs: Mapping[str, bytes] = field(default_factory=dict)  # "picture", "answer", "heat", "swept"
     due: frozenset[str] = frozenset()  # What is not found yet: "heat", "swept", "nearest"
 
-# %% ../nbs/20f_tryout_following.ipynb #d7dcb5b9
+# %% ../nbs/20f_tryout_following.ipynb #59b2778d
 FOLLOWING = ("nearest", "heat", "swept")  # In the order in which they are found
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FIGURES', 'TEXTS', 'nearest_html', 'TryoutParts', 'parts_of', 'show_view', 'still_of']
 
-# %% ../nbs/20h_tryout_parts.ipynb #13faad23
+# %% ../nbs/20h_tryout_parts.ipynb #8185face
 import html
 import threading
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from .tryout_plots import answer_png, picture_png, sweep_png
 from .tryout_state import TryoutView
 from .varying import Amount, amounts_for
 
-# %% ../nbs/20h_tryout_parts.ipynb #1295fa51
+# %% ../nbs/20h_tryout_parts.ipynb #ae615efc
 def nearest_html(
     nearest: Sequence[Neighbour],  # Of a view
 ) -> str:  # HTML with every text escaped; empty without any
@@ -56,7 +56,7 @@ def nearest_html(
     look = "display: flex; flex-wrap: wrap; gap: 8px"
     return f'<div style="{look}">{"".join(figures)}</div>' if figures else ""
 
-# %% ../nbs/20h_tryout_parts.ipynb #8f5ad946
+# %% ../nbs/20h_tryout_parts.ipynb #8331c89e
 FIGURES = {  # What each is for; a heading above it
     "picture": "The picture, as the network takes it",
     "answer": "Answer",
@@ -86,7 +86,7 @@ class TryoutParts:
     quiet: Quiet = field(default_factory=Quiet)  # For the thread that shows a view
     lock: Any = field(default_factory=threading.RLock)  # Held while a view is shown
 
-# %% ../nbs/20h_tryout_parts.ipynb #83927ae2
+# %% ../nbs/20h_tryout_parts.ipynb #77f00342
 def _slider(each: Amount) -> widgets.FloatSlider:
     "A slider of an amount."
     look: dict[str, Any] = {"style": {"description_width": "84px"}, "layout": {"width": "100%"}}
@@ -126,7 +126,7 @@ def parts_of(
         nearest=sentence(),
     )
 
-# %% ../nbs/20h_tryout_parts.ipynb #3a6f9d9c
+# %% ../nbs/20h_tryout_parts.ipynb #9d031cfb
 _SMALL = "font-size: smaller"
 _ROLES = {"answer": "status", "note": "status", "busy": "status"}  # Said aloud when they change
 
@@ -171,7 +171,7 @@ def show_view(
             put(image.layout, {"display": None if png else "none"})
             describe(parts.alts[name], _alts(view)[name])
 
-# %% ../nbs/20h_tryout_parts.ipynb #c2eb4f39
+# %% ../nbs/20h_tryout_parts.ipynb #8fa00385
 def _stored(view: TryoutView) -> dict[str, bytes]:
     "The figures as small files."
     found: dict[str, bytes] = {}
