@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TryPictures']
 
-# %% ../nbs/21_tryout.ipynb #85adbd31
+# %% ../nbs/21_tryout.ipynb #b96234b4
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,13 +20,15 @@ from .hands import drawn
 from .tryout_parts import FIGURES, TryoutParts, parts_of, show_view, still_of
 from .tryout_state import TryoutState
 
-# %% ../nbs/21_tryout.ipynb #868848c5
+# %% ../nbs/21_tryout.ipynb #aca181d8
 _NO_PEN = 'To draw a digit here: pip install "imgrec[ui]".'
 
 
 def _block(title: str, *children: widgets.Widget) -> widgets.VBox:
     "Some widgets under a heading."
     room = {"flex": "1 1 260px", "min_width": "220px", "max_width": "480px", "margin": "4px 8px"}
+    for child in children:  # a warning is higher than a line
+        put(child.layout, {"flex": "0 0 auto"})
     return widgets.VBox([heading(title), *children], layout=room)
 
 
@@ -43,12 +45,13 @@ def _pen(parts: TryoutParts) -> widgets.Widget:
     say(place, _NO_PEN)
     return place
 
-# %% ../nbs/21_tryout.ipynb #a8049d91
+# %% ../nbs/21_tryout.ipynb #616008fd
 def _arranged(parts: TryoutParts) -> list[widgets.Widget]:
     "The parts, from top to bottom."
     texts, images = parts.texts, parts.images
     put(images["picture"].layout, {"max_width": "280px"})
     put(images["heat"].layout, {"max_width": "280px"})
+    said = (texts["bars"], texts["calibration"])
     helpers = [helper for helper in parts.alts.values() if helper is not None]
     return [
         _row(parts.upload, parts.path, parts.place),
@@ -56,7 +59,7 @@ def _arranged(parts: TryoutParts) -> list[widgets.Widget]:
         texts["busy"],
         _row(
             _block(FIGURES["picture"], texts["headline"], images["picture"], texts["changes"]),
-            _block(FIGURES["answer"], images["answer"], texts["answer"], texts["calibration"]),
+            _block(FIGURES["answer"], texts["answer"], images["answer"], *said),
             _block(FIGURES["heat"], parts.label, images["heat"], texts["heat_note"]),
             _block("The nearest training pictures", texts["note"], parts.nearest),
             _block("Draw", _pen(parts)),
@@ -68,7 +71,7 @@ def _arranged(parts: TryoutParts) -> list[widgets.Widget]:
         *helpers,
     ]
 
-# %% ../nbs/21_tryout.ipynb #864c9f23
+# %% ../nbs/21_tryout.ipynb #43dc1b89
 def _uploaded(state: TryoutState, parts: TryoutParts) -> None:
     "Try the file that was chosen; then the button is ready for the same file again."
     files = parts.upload.value
@@ -95,14 +98,14 @@ def _connect(state: TryoutState, parts: TryoutParts) -> None:
     hear(parts.path, state.open)
     hear(parts.place, lambda number: state.pick(number - 1))
     hear(parts.along, state.look_along)
-    hear(parts.label, state.explain)
+    hear(parts.label, lambda place: state.explain(parts.names[place - 1] if place else None))
     for name, slider in parts.sliders.items():
         hear(slider, partial(state.change, name))
     parts.restore.on_click(lambda _: state.restore())
     if parts.pad is not None:
         hear(parts.pad, lambda _: _drew(state, parts), "pixels")
 
-# %% ../nbs/21_tryout.ipynb #58ed8838
+# %% ../nbs/21_tryout.ipynb #e9c8368d
 class TryPictures(widgets.VBox):
     "Tries pictures on a classifier: display it."
 

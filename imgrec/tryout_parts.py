@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FIGURES', 'TEXTS', 'nearest_html', 'TryoutParts', 'parts_of', 'show_view', 'still_of']
 
-# %% ../nbs/20h_tryout_parts.ipynb #8185face
+# %% ../nbs/20h_tryout_parts.ipynb #f7ed4e0e
 import html
 import threading
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from .tryout_plots import answer_png, picture_png, sweep_png
 from .tryout_state import TryoutView
 from .varying import Amount, amounts_for
 
-# %% ../nbs/20h_tryout_parts.ipynb #ae615efc
+# %% ../nbs/20h_tryout_parts.ipynb #dd72a8b5
 def nearest_html(
     nearest: Sequence[Neighbour],  # Of a view
 ) -> str:  # HTML with every text escaped; empty without any
@@ -56,14 +56,24 @@ def nearest_html(
     look = "display: flex; flex-wrap: wrap; gap: 8px"
     return f'<div style="{look}">{"".join(figures)}</div>' if figures else ""
 
-# %% ../nbs/20h_tryout_parts.ipynb #8331c89e
+# %% ../nbs/20h_tryout_parts.ipynb #de74587b
 FIGURES = {  # What each is for; a heading above it
-    "picture": "The picture, as the network takes it",
+    "picture": "The picture",
     "answer": "Answer",
     "heat": "Where the answer comes from",
     "swept": "Along a slider",
 }
-TEXTS = ("headline", "answer", "changes", "calibration", "note", "heat_note", "swept_line", "busy")
+TEXTS = (
+    "headline",
+    "answer",
+    "bars",
+    "changes",
+    "calibration",
+    "note",
+    "heat_note",
+    "swept_line",
+    "busy",
+)
 
 
 @dataclass
@@ -77,16 +87,17 @@ class TryoutParts:
     sliders: dict[str, widgets.FloatSlider]  # By the name of an amount
     restore: widgets.Button  # Takes all changes back
     along: widgets.Dropdown  # The amount whose range is seen
-    label: widgets.Dropdown  # The class that the heat map explains
+    label: widgets.Dropdown  # The class that the heat map explains, from 1; 0: the answer's
     images: dict[str, widgets.Image]  # By the names of `FIGURES`
     alts: dict[str, Any]  # What gives them alternative texts; None without anywidget
     texts: dict[str, widgets.HTML]  # By the names of `TEXTS`
     message: widgets.HTML  # What could not be done
     nearest: widgets.HTML  # The nearest training pictures
+    names: tuple[str, ...]  # Of the classes
     quiet: Quiet = field(default_factory=Quiet)  # For the thread that shows a view
     lock: Any = field(default_factory=threading.RLock)  # Held while a view is shown
 
-# %% ../nbs/20h_tryout_parts.ipynb #77f00342
+# %% ../nbs/20h_tryout_parts.ipynb #2bb68c94
 def _slider(each: Amount) -> widgets.FloatSlider:
     "A slider of an amount."
     look: dict[str, Any] = {"style": {"description_width": "84px"}, "layout": {"width": "100%"}}
@@ -108,7 +119,8 @@ def parts_of(
     "The widgets of a picture that is tried."
     amounts = amounts_for(spec.channels)
     images = {name: widgets.Image(format="png", layout={"width": "100%"}) for name in FIGURES}
-    labels = [("the answer", None), *((readable(name), name) for name in spec.class_names)]
+    named = ("the answer", *spec.class_names)
+    labels = [(readable(name), place) for place, name in enumerate(named)]
     ranges = [(each.label, name) for name, each in amounts.items()]
     return TryoutParts(
         upload=_uploader(),
@@ -124,9 +136,10 @@ def parts_of(
         texts={name: sentence() for name in TEXTS},
         message=sentence(),
         nearest=sentence(),
+        names=spec.class_names,
     )
 
-# %% ../nbs/20h_tryout_parts.ipynb #9d031cfb
+# %% ../nbs/20h_tryout_parts.ipynb #326896b4
 _SMALL = "font-size: smaller"
 _ROLES = {"answer": "status", "note": "status", "busy": "status"}  # Said aloud when they change
 
@@ -135,7 +148,7 @@ def _alts(view: TryoutView) -> dict[str, str]:
     "The figures in words."
     return {
         "picture": f"{view.headline}. {view.changes}",
-        "answer": view.answer,
+        "answer": f"{view.answer} {view.bars}",
         "heat": view.heat_note,
         "swept": view.swept_line,
     }
@@ -146,7 +159,7 @@ def _set_controls(parts: TryoutParts, view: TryoutView) -> None:
     for name, slider in parts.sliders.items():
         put(slider, {"value": view.amounts[name]})
     put(parts.along, {"value": view.along})
-    put(parts.label, {"value": view.label})
+    put(parts.label, {"value": parts.names.index(view.label) + 1 if view.label else 0})
     put(parts.place, {"value": view.place + 1})
     put(parts.place.layout, {"display": None if view.tests else "none"})
     put(parts.restore, {"disabled": not view.changes})
@@ -161,8 +174,10 @@ def show_view(
         _set_controls(parts, view)
         for name, place in parts.texts.items():
             loud = LOUD if name == "note" and view.unlike else ""
-            style = loud or ("font-weight: 600" if name == "headline" else "")
-            say(place, getattr(view, name), _ROLES.get(name, ""), style or _SMALL)
+            bold = "font-weight: 600" if name in ("headline", "answer") else ""
+            style = loud or bold
+            seen = name != "bars" or parts.alts["answer"] is None  # the figure says it by itself
+            say(place, getattr(view, name) if seen else "", _ROLES.get(name, ""), style or _SMALL)
         say(parts.message, view.message, "alert", LOUD)
         put(parts.nearest, {"value": nearest_html(view.nearest)})
         for name, image in parts.images.items():
@@ -171,7 +186,7 @@ def show_view(
             put(image.layout, {"display": None if png else "none"})
             describe(parts.alts[name], _alts(view)[name])
 
-# %% ../nbs/20h_tryout_parts.ipynb #8fa00385
+# %% ../nbs/20h_tryout_parts.ipynb #9e209396
 def _stored(view: TryoutView) -> dict[str, bytes]:
     "The figures as small files."
     found: dict[str, bytes] = {}
@@ -193,7 +208,13 @@ def still_of(
     figures, alts = _stored(view), _alts(view)
     images = "".join(image_html(png, alts[name]) for name, png in figures.items())
     head = f"<p><b>{html.escape(view.headline)}</b> {html.escape(view.changes)}</p>"
-    lines = [view.message, view.answer, view.calibration, view.note, view.heat_note]
+    lines = [
+        view.message,
+        f"{view.answer} {view.bars}",
+        view.calibration,
+        view.note,
+        view.heat_note,
+    ]
     rest = "".join(f"<p>{html.escape(line)}</p>" for line in [*lines, view.swept_line] if line)
     look = "display: flex; flex-wrap: wrap; gap: 12px; align-items: center"
     body = f'{head}<div style="{look}">{images}</div>{rest}{nearest_html(view.nearest)}'

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['BARS', 'bars_of', 'plot_answer', 'plot_sweep', 'figure_png', 'answer_png', 'sweep_png', 'large', 'picture_png',
-           'answer_line', 'changes_line']
+           'answer_line', 'bars_line', 'changes_line']
 
-# %% ../nbs/20d_tryout_plots.ipynb #db1e5251
+# %% ../nbs/20d_tryout_plots.ipynb #4491c396
 import io
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,7 +22,7 @@ from .classifier import Prediction
 from .core import DataError
 from .varying import AMOUNTS, Sweep
 
-# %% ../nbs/20d_tryout_plots.ipynb #5c387ed6
+# %% ../nbs/20d_tryout_plots.ipynb #c8cb89b7
 BARS = 5  # Classes that have a bar of their own
 
 
@@ -73,7 +73,7 @@ def plot_answer(
     ax.spines[["top", "right", "bottom"]].set_visible(False)
     return ax
 
-# %% ../nbs/20d_tryout_plots.ipynb #7add5d03
+# %% ../nbs/20d_tryout_plots.ipynb #c323d6c9
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)))
 
 
@@ -97,7 +97,7 @@ def plot_sweep(
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, **look)
     return ax
 
-# %% ../nbs/20d_tryout_plots.ipynb #b11611d4
+# %% ../nbs/20d_tryout_plots.ipynb #7a173d96
 def figure_png(
     draw: Callable[[Axes], Any],  # Draws on axes
     margins: tuple[float, float, float, float],  # Left, bottom, right and top, in inches
@@ -129,8 +129,9 @@ def answer_png(
     stored: bool = False,  # A smaller file
 ) -> bytes:  # A PNG
     "Probabilities as bars."
-    size = (4.2, 0.2 + 0.36 * len(bars_of(prediction, true)))
-    margins = (1.75, 0.06, 0.1, 0.06)
+    found = bars_of(prediction, true)
+    longest = max(min(len(name), 16) + 8 * (name == true) for name in found)
+    size, margins = (3.4, 0.2 + 0.3 * len(found)), (0.2 + 0.082 * longest, 0.06, 0.1, 0.06)
     return figure_png(lambda ax: plot_answer(prediction, true, ax), margins, size, stored)
 
 
@@ -141,7 +142,7 @@ def sweep_png(
     "Lines along a slider."
     return figure_png(lambda ax: plot_sweep(swept, ax), (0.55, 0.48, 0.15, 0.3), stored=stored)
 
-# %% ../nbs/20d_tryout_plots.ipynb #f8505f4f
+# %% ../nbs/20d_tryout_plots.ipynb #f4da2448
 def large(
     pixels: np.ndarray,  # `uint8`, `(height, width, 1 or 3)`
     side: int = 224,  # Pixels of the longer side, at least
@@ -162,17 +163,25 @@ def picture_png(
     "A picture, large."
     return _png(large(pixels, side), stored)
 
-# %% ../nbs/20d_tryout_plots.ipynb #4176764c
+# %% ../nbs/20d_tryout_plots.ipynb #cdf4f983
 def answer_line(
     prediction: Prediction,  # The answer
     true: str = "",  # The right class, where it is known
 ) -> str:  # One sentence
-    "The bars in words."
-    shares = [f"{name} {100 * share:.1f} %" for name, share in bars_of(prediction, true).items()]
+    "The answer, and whether it is right."
     label = prediction.label
     words = label if isinstance(label, str) else " and ".join(label) or "none of the classes"
     verdict = f", which is {'right' if words == true else f'wrong: it is {true}'}" if true else ""
-    return f"Answer: {words}{verdict}. {', '.join(shares)}."
+    return f"Answer: {words}{verdict}."
+
+
+def bars_line(
+    prediction: Prediction,  # The answer
+    true: str = "",  # The right class, where it is known
+) -> str:  # Such as "cat 97.0 %, dog 3.0 %."
+    "The bars in words."
+    shares = [f"{name} {100 * share:.1f} %" for name, share in bars_of(prediction, true).items()]
+    return f"{', '.join(shares)}."
 
 
 def changes_line(

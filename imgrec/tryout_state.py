@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REST', 'TryoutView', 'TryoutState']
 
-# %% ../nbs/20g_tryout_state.ipynb #68f6704c
+# %% ../nbs/20g_tryout_state.ipynb #d09b3ba2
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-# %% ../nbs/20g_tryout_state.ipynb #cad5779a
+# %% ../nbs/20g_tryout_state.ipynb #337c8496
 from .browsing import readable
 from .classifier import Classifier, Prediction, prepare
 from .core import ClassifierError, ImgrecError, OptionError, unknown
@@ -25,7 +25,7 @@ from .familiarity import check_splits
 from .thumbnails import Thumbnails
 from .trying import Reference, answer, lines_of, reference_of
 from .tryout_following import FOLLOWING, Errand, Found, Neighbour, Wish, add
-from .tryout_plots import answer_line, answer_png, changes_line, picture_png
+from .tryout_plots import answer_line, answer_png, bars_line, changes_line, picture_png
 from imgrec.tryout_sources import (
     Given,
     Ground,
@@ -37,13 +37,14 @@ from imgrec.tryout_sources import (
 )
 from .varying import Sweep, settled, sweep_line, vary, vary_many
 
-# %% ../nbs/20g_tryout_state.ipynb #333afdb3
+# %% ../nbs/20g_tryout_state.ipynb #3b196892
 @dataclass(frozen=True, eq=False)
 class TryoutView:
     "All that is to be shown at one moment; texts are not escaped."
 
     headline: str  # Which picture it is, and what became of its size
-    answer: str  # The answer in words
+    answer: str  # The answer, and whether it is right
+    bars: str  # The probabilities in words
     changes: str  # What is changed about the picture
     calibration: str  # How often such answers are right
     note: str  # Whether the picture is like those of the training
@@ -87,7 +88,7 @@ def _heat_line(wish: Wish, found: Found) -> str:
         return f"Nothing in the picture speaks for {what}."
     return f"Bright where the score of {what} comes from."
 
-# %% ../nbs/20g_tryout_state.ipynb #2b4e0636
+# %% ../nbs/20g_tryout_state.ipynb #994afc79
 def _busy(state: "_Hands") -> str:
     "What is still being looked at."
     named = {"heat": "where it comes from", "swept": "the slider's range", "nearest": "neighbours"}
@@ -105,9 +106,13 @@ def _view(state: "_Hands") -> TryoutView:
     if found.prediction is not None and not waits and not note:
         said, note = lines_of(found.prediction, found.nearest, state.reference)
     true = "" if wish.given is None else wish.given.true
+    words = ("", "")
+    if found.prediction is not None:
+        words = answer_line(found.prediction, true), bars_line(found.prediction, true)
     return TryoutView(
         headline=_headline(wish, state.classifier),
-        answer="" if found.prediction is None else readable(answer_line(found.prediction, true)),
+        answer=readable(words[0]),
+        bars=readable(words[1]),
         changes=changes_line(wish.amounts),
         calibration=said,
         note=note,
@@ -130,7 +135,7 @@ def _view(state: "_Hands") -> TryoutView:
         tests=state.tests,
     )
 
-# %% ../nbs/20g_tryout_state.ipynb #094c809c
+# %% ../nbs/20g_tryout_state.ipynb #6102963d
 @contextmanager
 def _trying(state: "_Hands") -> Iterator[None]:
     "Hold the state while a person's wish is done; what cannot be done becomes the message."
@@ -167,7 +172,7 @@ def _answer(state: "_Hands", wish: Wish, due: set[str]) -> None:
     state.wish, state.found = wish, replace(found, due=found.due | due)
     state.following.ask()
 
-# %% ../nbs/20g_tryout_state.ipynb #d5cf2f9c
+# %% ../nbs/20g_tryout_state.ipynb #f3d4a8be
 def _follow(state: "_Hands", stale: Callable[[], bool]) -> None:
     "Find what is due, one thing after the other, until somebody wishes for something else."
     for what in FOLLOWING:
@@ -211,7 +216,7 @@ def _look(state: "_Hands", stale: Callable[[], bool]) -> None:
             state.following.ask()
     state.tell()
 
-# %% ../nbs/20g_tryout_state.ipynb #58c2e2ac
+# %% ../nbs/20g_tryout_state.ipynb #2adcb784
 def _classifier(given: Any) -> Classifier:
     "A classifier, from its folder if need be."
     if isinstance(given, str | Path):
@@ -270,7 +275,7 @@ class _Hands:
         "Wait for what follows."
         return self.looking.wait(seconds) and self.following.wait(seconds)
 
-# %% ../nbs/20g_tryout_state.ipynb #a281ff34
+# %% ../nbs/20g_tryout_state.ipynb #321c95c6
 class TryoutState(_Hands):
     "A classifier, a picture that is tried on it, and what is found out."
 
