@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TryPictures']
 
-# %% ../nbs/21_tryout.ipynb #b96234b4
+# %% ../nbs/21_tryout.ipynb #ccf5ac21
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from .hands import drawn
 from .tryout_parts import FIGURES, TryoutParts, parts_of, show_view, still_of
 from .tryout_state import TryoutState
 
-# %% ../nbs/21_tryout.ipynb #aca181d8
+# %% ../nbs/21_tryout.ipynb #76b3b8ef
 _NO_PEN = 'To draw a digit here: pip install "imgrec[ui]".'
 
 
@@ -45,12 +45,13 @@ def _pen(parts: TryoutParts) -> widgets.Widget:
     say(place, _NO_PEN)
     return place
 
-# %% ../nbs/21_tryout.ipynb #616008fd
+# %% ../nbs/21_tryout.ipynb #4741a31e
 def _arranged(parts: TryoutParts) -> list[widgets.Widget]:
     "The parts, from top to bottom."
     texts, images = parts.texts, parts.images
     put(images["picture"].layout, {"max_width": "280px"})
     put(images["heat"].layout, {"max_width": "280px"})
+    put(parts.nearest.layout, {"margin": "14px 2px 0"})
     said = (texts["bars"], texts["calibration"])
     helpers = [helper for helper in parts.alts.values() if helper is not None]
     return [
@@ -71,7 +72,7 @@ def _arranged(parts: TryoutParts) -> list[widgets.Widget]:
         *helpers,
     ]
 
-# %% ../nbs/21_tryout.ipynb #43dc1b89
+# %% ../nbs/21_tryout.ipynb #345f8f7c
 def _uploaded(state: TryoutState, parts: TryoutParts) -> None:
     "Try the file that was chosen; then the button is ready for the same file again."
     files = parts.upload.value
@@ -105,7 +106,7 @@ def _connect(state: TryoutState, parts: TryoutParts) -> None:
     if parts.pad is not None:
         hear(parts.pad, lambda _: _drew(state, parts), "pixels")
 
-# %% ../nbs/21_tryout.ipynb #e9c8368d
+# %% ../nbs/21_tryout.ipynb #d3078ecd
 class TryPictures(widgets.VBox):
     "Tries pictures on a classifier: display it."
 

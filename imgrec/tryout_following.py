@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['FOLLOWING', 'Errand', 'Wish', 'Neighbour', 'Found', 'add']
 
-# %% ../nbs/20f_tryout_following.ipynb #5ab7adf4
+# %% ../nbs/20f_tryout_following.ipynb #4cfc9363
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from .tryout_plots import picture_png, sweep_png
 from .tryout_sources import Given
 from .varying import Sweep, sweep
 
-# %% ../nbs/20f_tryout_following.ipynb #a17281ed
+# %% ../nbs/20f_tryout_following.ipynb #c397c5d9
 class Errand:
     "Does something for the newest wish, in a thread of its own."
 
@@ -76,12 +77,14 @@ class Errand:
                     continue
             try:
                 self.work(partial(self._older, now))
-            finally:
-                with self.changed:
-                    self.done = now
-                    self.changed.notify_all()
+            except Exception:  # told as in any thread, and the next wish is heard
+                who = threading.current_thread()
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), who)))
+            with self.changed:
+                self.done = now
+                self.changed.notify_all()
 
-# %% ../nbs/20f_tryout_following.ipynb #8789b55a
+# %% ../nbs/20f_tryout_following.ipynb #2cfeed90
 @dataclass(frozen=True, eq=False)
 class Wish:
     "What a person has set."
@@ -118,7 +121,7 @@ class Found:
     pngs: Mapping[str, bytes] = field(default_factory=dict)  # "picture", "answer", "heat", "swept"
     due: frozenset[str] = frozenset()  # What is not found yet: "heat", "swept", "nearest"
 
-# %% ../nbs/20f_tryout_following.ipynb #59b2778d
+# %% ../nbs/20f_tryout_following.ipynb #bfd25b43
 FOLLOWING = ("nearest", "heat", "swept")  # In the order in which they are found
 
 

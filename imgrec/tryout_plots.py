@@ -6,7 +6,7 @@
 __all__ = ['BARS', 'bars_of', 'plot_answer', 'plot_sweep', 'figure_png', 'answer_png', 'sweep_png', 'large', 'picture_png',
            'answer_line', 'bars_line', 'changes_line']
 
-# %% ../nbs/20d_tryout_plots.ipynb #4491c396
+# %% ../nbs/20d_tryout_plots.ipynb #4ce9c12e
 import io
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,10 +19,10 @@ from PIL import Image
 
 from .axes import COLOURS, new_axes, plain_text
 from .classifier import Prediction
-from .core import DataError
+from .core import DataError, without_warnings
 from .varying import AMOUNTS, Sweep
 
-# %% ../nbs/20d_tryout_plots.ipynb #c8cb89b7
+# %% ../nbs/20d_tryout_plots.ipynb #fdd98ab9
 BARS = 5  # Classes that have a bar of their own
 
 
@@ -73,7 +73,7 @@ def plot_answer(
     ax.spines[["top", "right", "bottom"]].set_visible(False)
     return ax
 
-# %% ../nbs/20d_tryout_plots.ipynb #c323d6c9
+# %% ../nbs/20d_tryout_plots.ipynb #a18bfb6b
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)))
 
 
@@ -97,7 +97,7 @@ def plot_sweep(
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, **look)
     return ax
 
-# %% ../nbs/20d_tryout_plots.ipynb #7a173d96
+# %% ../nbs/20d_tryout_plots.ipynb #96ee6a9d
 def figure_png(
     draw: Callable[[Axes], Any],  # Draws on axes
     margins: tuple[float, float, float, float],  # Left, bottom, right and top, in inches
@@ -110,7 +110,8 @@ def figure_png(
     canvas = FigureCanvasAgg(figure)
     inside = (1 - (left + right) / width, 1 - (bottom + top) / height)
     draw(figure.add_axes((left / width, bottom / height, *inside)))
-    canvas.draw()
+    with without_warnings("Glyph "):  # a name in letters that the font lacks
+        canvas.draw()
     return _png(np.asarray(canvas.buffer_rgba())[..., :3], stored)
 
 
@@ -142,7 +143,7 @@ def sweep_png(
     "Lines along a slider."
     return figure_png(lambda ax: plot_sweep(swept, ax), (0.55, 0.48, 0.15, 0.3), stored=stored)
 
-# %% ../nbs/20d_tryout_plots.ipynb #f4da2448
+# %% ../nbs/20d_tryout_plots.ipynb #5655e4f8
 def large(
     pixels: np.ndarray,  # `uint8`, `(height, width, 1 or 3)`
     side: int = 224,  # Pixels of the longer side, at least
@@ -163,7 +164,7 @@ def picture_png(
     "A picture, large."
     return _png(large(pixels, side), stored)
 
-# %% ../nbs/20d_tryout_plots.ipynb #cdf4f983
+# %% ../nbs/20d_tryout_plots.ipynb #9ac585ce
 def answer_line(
     prediction: Prediction,  # The answer
     true: str = "",  # The right class, where it is known

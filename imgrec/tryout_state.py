@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REST', 'TryoutView', 'TryoutState']
 
-# %% ../nbs/20g_tryout_state.ipynb #d09b3ba2
+# %% ../nbs/20g_tryout_state.ipynb #c119f438
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-# %% ../nbs/20g_tryout_state.ipynb #337c8496
+# %% ../nbs/20g_tryout_state.ipynb #1f012d52
 from .browsing import readable
 from .classifier import Classifier, Prediction, prepare
 from .core import ClassifierError, ImgrecError, OptionError, unknown
@@ -37,7 +37,7 @@ from imgrec.tryout_sources import (
 )
 from .varying import Sweep, settled, sweep_line, vary, vary_many
 
-# %% ../nbs/20g_tryout_state.ipynb #3b196892
+# %% ../nbs/20g_tryout_state.ipynb #bfc1d3ac
 @dataclass(frozen=True, eq=False)
 class TryoutView:
     "All that is to be shown at one moment; texts are not escaped."
@@ -88,7 +88,7 @@ def _heat_line(wish: Wish, found: Found) -> str:
         return f"Nothing in the picture speaks for {what}."
     return f"Bright where the score of {what} comes from."
 
-# %% ../nbs/20g_tryout_state.ipynb #994afc79
+# %% ../nbs/20g_tryout_state.ipynb #81c624c7
 def _busy(state: "_Hands") -> str:
     "What is still being looked at."
     named = {"heat": "where it comes from", "swept": "the slider's range", "nearest": "neighbours"}
@@ -135,7 +135,7 @@ def _view(state: "_Hands") -> TryoutView:
         tests=state.tests,
     )
 
-# %% ../nbs/20g_tryout_state.ipynb #6102963d
+# %% ../nbs/20g_tryout_state.ipynb #ed23e8df
 @contextmanager
 def _trying(state: "_Hands") -> Iterator[None]:
     "Hold the state while a person's wish is done; what cannot be done becomes the message."
@@ -172,7 +172,7 @@ def _answer(state: "_Hands", wish: Wish, due: set[str]) -> None:
     state.wish, state.found = wish, replace(found, due=found.due | due)
     state.following.ask()
 
-# %% ../nbs/20g_tryout_state.ipynb #f3d4a8be
+# %% ../nbs/20g_tryout_state.ipynb #a5761f8d
 def _follow(state: "_Hands", stale: Callable[[], bool]) -> None:
     "Find what is due, one thing after the other, until somebody wishes for something else."
     for what in FOLLOWING:
@@ -216,7 +216,7 @@ def _look(state: "_Hands", stale: Callable[[], bool]) -> None:
             state.following.ask()
     state.tell()
 
-# %% ../nbs/20g_tryout_state.ipynb #2adcb784
+# %% ../nbs/20g_tryout_state.ipynb #5670085f
 def _classifier(given: Any) -> Classifier:
     "A classifier, from its folder if need be."
     if isinstance(given, str | Path):
@@ -275,7 +275,7 @@ class _Hands:
         "Wait for what follows."
         return self.looking.wait(seconds) and self.following.wait(seconds)
 
-# %% ../nbs/20g_tryout_state.ipynb #321c95c6
+# %% ../nbs/20g_tryout_state.ipynb #cc9aca63
 class TryoutState(_Hands):
     "A classifier, a picture that is tried on it, and what is found out."
 
