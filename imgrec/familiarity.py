@@ -6,7 +6,7 @@
 __all__ = ['WIDEST', 'MOST', 'NEAR', 'UNUSUAL', 'seeing', 'Measure', 'measure_of', 'check_splits', 'fitting', 'Nearest',
            'Familiarity', 'familiarity']
 
-# %% ../nbs/20a_familiarity.ipynb #52a93c7d
+# %% ../nbs/20a_familiarity.ipynb #f788e0bd
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +17,13 @@ import pandas as pd
 from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 
-# %% ../nbs/20a_familiarity.ipynb #85c31e1c
+# %% ../nbs/20a_familiarity.ipynb #c45d6b08
 from .classifier import Classifier
 from .core import DataError, ModelError, many
 from .data import Splits
 from .features import Features, features_of
 
-# %% ../nbs/20a_familiarity.ipynb #6d281c95
+# %% ../nbs/20a_familiarity.ipynb #badb5323
 WIDEST = 1024  # Numbers of a picture that are compared, where a single layer has not more
 
 
@@ -56,7 +56,7 @@ def _places(model: keras.Model) -> list[Any]:
             chosen.append(tensor)
     return chosen
 
-# %% ../nbs/20a_familiarity.ipynb #373bf249
+# %% ../nbs/20a_familiarity.ipynb #aa1d7f66
 def seeing(
     model: keras.Model,  # Functional, or Sequential and built; pixels in 0-255 to probabilities
 ) -> keras.Model:  # From pictures to a row of numbers each
@@ -73,7 +73,7 @@ def seeing(
     whole = rows[0] if len(rows) == 1 else keras.layers.Concatenate()(rows)
     return keras.Model(model.inputs, whole, name=f"{model.name}_seen")
 
-# %% ../nbs/20a_familiarity.ipynb #3c41aaad
+# %% ../nbs/20a_familiarity.ipynb #166a0622
 @dataclass(frozen=True, eq=False)
 class Measure:
     "How rows of numbers are turned so that their plain distance says how unlike they are."
@@ -108,7 +108,7 @@ def measure_of(
     sizes = np.maximum(sizes, 1e-6 * sizes.max() + 1e-12)  # where nothing differs at all
     return Measure(middle, directions / np.sqrt(sizes) / spread[:, None])
 
-# %% ../nbs/20a_familiarity.ipynb #b322f080
+# %% ../nbs/20a_familiarity.ipynb #1b13c2b0
 def check_splits(
     classifier: Classifier,  # Whose training it was
     splits: Splits,  # What `load` gave for its training
@@ -129,6 +129,12 @@ def check_splits(
         )
 
 
+def _told(spec: Any) -> str:
+    "Classes and channels in a few words."
+    names = ", ".join(spec.class_names[:3]) + ", ..." * (spec.classes > 3)
+    return f"{many(spec.classes, 'class')} ({names}) in {many(spec.channels, 'channel')}"
+
+# %% ../nbs/20a_familiarity.ipynb #5a4880b5
 def fitting(
     classifier: Classifier,  # Whose training it was
     splits: Splits,  # What `load` gave for its training
@@ -141,13 +147,7 @@ def fitting(
         return splits
     return splits.with_options(image_size=ours.image_size, resize=classifier.resize)
 
-
-def _told(spec: Any) -> str:
-    "Classes and channels in a few words."
-    names = ", ".join(spec.class_names[:3]) + ", ..." * (spec.classes > 3)
-    return f"{many(spec.classes, 'class')} ({names}) in {many(spec.channels, 'channel')}"
-
-# %% ../nbs/20a_familiarity.ipynb #c9b60a04
+# %% ../nbs/20a_familiarity.ipynb #b3c15026
 MOST = 20_000  # Training pictures that are compared
 NEAR = 3  # Of them, whose mean distance is that of a picture
 UNUSUAL = 0.95  # Share of the validation pictures from which on a picture is called unlike
@@ -169,7 +169,7 @@ class Nearest:
         "Whether the picture is farther than 95 % of the validation pictures."
         return self.farther >= UNUSUAL
 
-# %% ../nbs/20a_familiarity.ipynb #017a1a12
+# %% ../nbs/20a_familiarity.ipynb #10e683db
 @dataclass(frozen=True, repr=False, eq=False)
 class Familiarity:
     "The training pictures as a network sees them, and how far from them others usually are."
@@ -219,7 +219,7 @@ class Familiarity:
         whole = f" of {self.pictures:,}" if len(self.named) < self.pictures else ""
         return f"Familiarity: {compared}{whole}, {many(len(self.usual), 'validation picture')}"
 
-# %% ../nbs/20a_familiarity.ipynb #0276320c
+# %% ../nbs/20a_familiarity.ipynb #3a743afd
 def _distances(index: NearestNeighbors, rows: np.ndarray) -> np.ndarray:
     "Mean distance of each row to its nearest training pictures."
     return index.kneighbors(rows, min(NEAR, index.n_samples_fit_))[0].mean(axis=1)
@@ -235,7 +235,7 @@ def _label(label: str | Sequence[str]) -> str:
     "One label, or several, as one text."
     return label if isinstance(label, str) else ", ".join(label) or "none of the classes"
 
-# %% ../nbs/20a_familiarity.ipynb #de975c2d
+# %% ../nbs/20a_familiarity.ipynb #87981801
 def familiarity(
     classifier: Classifier,  # Any whose model has a graph of layers
     splits: Splits,  # What `load` gave for its training

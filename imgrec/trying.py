@@ -6,7 +6,7 @@
 __all__ = ['ALIKE', 'NOT_MEASURED', 'NO_SPLITS', 'Calibration', 'calibration_of', 'calibration_line', 'likeness_line', 'turn_of',
            'heat_of', 'Reference', 'reference_of', 'Attempt', 'try_picture', 'answer', 'nearest_of', 'lines_of']
 
-# %% ../nbs/20b_trying.ipynb #935cfdca
+# %% ../nbs/20b_trying.ipynb #fbfb9135
 import contextlib
 import threading
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from .explain import grad_cam, overlay
 from .familiarity import UNUSUAL, Familiarity, Nearest, familiarity, fitting
 from .intervals import Interval, interval
 
-# %% ../nbs/20b_trying.ipynb #2a28ceaf
+# %% ../nbs/20b_trying.ipynb #b448c3b0
 ALIKE = 50  # Validation pictures that an answer is compared with
 
 
@@ -59,7 +59,7 @@ def calibration_of(
     right = (predictions["true"] == predictions["predicted"]).to_numpy()
     return Calibration(predictions["confidence"].to_numpy()[order], right[order])
 
-# %% ../nbs/20b_trying.ipynb #16caeab6
+# %% ../nbs/20b_trying.ipynb #07283b95
 def calibration_line(
     calibration: Calibration,  # Of the validation part
     confidence: float,  # Of an answer, in [0, 1]
@@ -79,7 +79,7 @@ def calibration_line(
         f"{100 * found.high:.0f} %). {verdict}"
     )
 
-# %% ../nbs/20b_trying.ipynb #b47385d6
+# %% ../nbs/20b_trying.ipynb #dc79b2cf
 def likeness_line(
     nearest: Nearest,  # What `Familiarity.look` gave
     valid: int,  # How many validation pictures there are
@@ -96,7 +96,7 @@ def likeness_line(
         "nothing."
     )
 
-# %% ../nbs/20b_trying.ipynb #423d3f81
+# %% ../nbs/20b_trying.ipynb #df7b003b
 _TURNS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 _LOCK = threading.Lock()
 
@@ -122,7 +122,7 @@ def heat_of(
     with turn_of(classifier.model):
         return grad_cam(classifier.model, pixels, index)
 
-# %% ../nbs/20b_trying.ipynb #394fa1a9
+# %% ../nbs/20b_trying.ipynb #b217dc15
 @dataclass(frozen=True, eq=False)
 class Reference:
     "What is known of the pictures that a classifier was trained and validated on."
@@ -137,7 +137,7 @@ class Reference:
 class _InTurn:
     "A model that lets others ask between two batches."
 
-    model: Any
+    model: Any  # A Keras model
 
     def predict_on_batch(self, pictures: Any) -> Any:
         "Answers."
@@ -168,7 +168,7 @@ def reference_of(
         calibration = calibration_of(valid)
     return Reference(splits, known, calibration, tuple(missing))
 
-# %% ../nbs/20b_trying.ipynb #fecbaa78
+# %% ../nbs/20b_trying.ipynb #b2b8fc9d
 @dataclass(frozen=True, eq=False, repr=False)
 class Attempt:
     "What was found out about one picture."
@@ -207,7 +207,7 @@ def try_picture(
     said, note = lines_of(prediction, nearest, reference)
     return Attempt(pixels, prediction, heat, nearest, said, note)
 
-# %% ../nbs/20b_trying.ipynb #51e3747c
+# %% ../nbs/20b_trying.ipynb #d5a1f3ee
 def answer(
     classifier: Classifier,  # Any
     pixels: np.ndarray,  # `(height, width, channels)` in 0-255, as its model takes it
@@ -225,7 +225,7 @@ def nearest_of(
     "The nearest training pictures."
     return None if reference.known is None else reference.known.look(pixels, n)
 
-
+# %% ../nbs/20b_trying.ipynb #6ee3ed52
 def lines_of(
     prediction: Prediction,  # The answer
     nearest: Nearest | None,  # Where it is known

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TryPictures']
 
-# %% ../nbs/21_tryout.ipynb #ccf5ac21
+# %% ../nbs/21_tryout.ipynb #e2d8f426
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from .hands import drawn
 from .tryout_parts import FIGURES, TryoutParts, parts_of, show_view, still_of
 from .tryout_state import TryoutState
 
-# %% ../nbs/21_tryout.ipynb #76b3b8ef
+# %% ../nbs/21_tryout.ipynb #7dbc0e9a
 _NO_PEN = 'To draw a digit here: pip install "imgrec[ui]".'
 
 
@@ -45,7 +45,7 @@ def _pen(parts: TryoutParts) -> widgets.Widget:
     say(place, _NO_PEN)
     return place
 
-# %% ../nbs/21_tryout.ipynb #4741a31e
+# %% ../nbs/21_tryout.ipynb #7b84f61d
 def _arranged(parts: TryoutParts) -> list[widgets.Widget]:
     "The parts, from top to bottom."
     texts, images = parts.texts, parts.images
@@ -72,7 +72,7 @@ def _arranged(parts: TryoutParts) -> list[widgets.Widget]:
         *helpers,
     ]
 
-# %% ../nbs/21_tryout.ipynb #345f8f7c
+# %% ../nbs/21_tryout.ipynb #afbc6ed1
 def _uploaded(state: TryoutState, parts: TryoutParts) -> None:
     "Try the file that was chosen; then the button is ready for the same file again."
     files = parts.upload.value
@@ -106,7 +106,7 @@ def _connect(state: TryoutState, parts: TryoutParts) -> None:
     if parts.pad is not None:
         hear(parts.pad, lambda _: _drew(state, parts), "pixels")
 
-# %% ../nbs/21_tryout.ipynb #d3078ecd
+# %% ../nbs/21_tryout.ipynb #853afb9c
 class TryPictures(widgets.VBox):
     "Tries pictures on a classifier: display it."
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FIGURES', 'TEXTS', 'nearest_html', 'TryoutParts', 'parts_of', 'show_view', 'still_of']
 
-# %% ../nbs/20h_tryout_parts.ipynb #f7ed4e0e
+# %% ../nbs/20h_tryout_parts.ipynb #adcf6df0
 import html
 import threading
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from .bridge import alternative, bridge_ready, describe
+from .bridge import alternative, describe
 from .browsing import readable
 from .core import ImageSpec
 from .explain import overlay
@@ -32,12 +32,11 @@ from imgrec.fittings import (
     text_field,
 )
 from .hands import drawing
-from .tryout_following import Neighbour
+from .tryout_following import Neighbour, TryoutView
 from .tryout_plots import answer_png, picture_png, sweep_png
-from .tryout_state import TryoutView
 from .varying import Amount, amounts_for
 
-# %% ../nbs/20h_tryout_parts.ipynb #dd72a8b5
+# %% ../nbs/20h_tryout_parts.ipynb #8ecd3aee
 def nearest_html(
     nearest: Sequence[Neighbour],  # Of a view
 ) -> str:  # HTML with every text escaped; empty without any
@@ -56,7 +55,7 @@ def nearest_html(
     look = "display: flex; flex-wrap: wrap; gap: 8px"
     return f'<div style="{look}">{"".join(figures)}</div>' if figures else ""
 
-# %% ../nbs/20h_tryout_parts.ipynb #de74587b
+# %% ../nbs/20h_tryout_parts.ipynb #ec4d6062
 FIGURES = {  # What each is for; a heading above it
     "picture": "The picture",
     "answer": "Answer",
@@ -97,7 +96,7 @@ class TryoutParts:
     quiet: Quiet = field(default_factory=Quiet)  # For the thread that shows a view
     lock: Any = field(default_factory=threading.RLock)  # Held while a view is shown
 
-# %% ../nbs/20h_tryout_parts.ipynb #2bb68c94
+# %% ../nbs/20h_tryout_parts.ipynb #7d1e0ed3
 def _slider(each: Amount) -> widgets.FloatSlider:
     "A slider of an amount."
     look: dict[str, Any] = {"style": {"description_width": "84px"}, "layout": {"width": "100%"}}
@@ -111,7 +110,7 @@ def _uploader() -> widgets.FileUpload:
     look: dict[str, Any] = {"layout": {"width": "auto"}, "accept": "image/*", "multiple": False}
     return widgets.FileUpload(description="Upload", tooltip="Choose a picture to try", **look)
 
-
+# %% ../nbs/20h_tryout_parts.ipynb #998b7f90
 def parts_of(
     spec: ImageSpec,  # Of the classifier
     tests: int,  # Pictures of the test part
@@ -139,7 +138,7 @@ def parts_of(
         names=spec.class_names,
     )
 
-# %% ../nbs/20h_tryout_parts.ipynb #326896b4
+# %% ../nbs/20h_tryout_parts.ipynb #d17fdd3b
 _SMALL = "font-size: smaller"
 _ROLES = {"answer": "status", "note": "status", "busy": "status"}  # Said aloud when they change
 
@@ -164,7 +163,7 @@ def _set_controls(parts: TryoutParts, view: TryoutView) -> None:
     put(parts.place.layout, {"display": None if view.tests else "none"})
     put(parts.restore, {"disabled": not view.changes})
 
-
+# %% ../nbs/20h_tryout_parts.ipynb #b4f4e80c
 def show_view(
     parts: TryoutParts,  # The widgets
     view: TryoutView,  # What they shall show
@@ -186,7 +185,7 @@ def show_view(
             put(image.layout, {"display": None if png else "none"})
             describe(parts.alts[name], _alts(view)[name])
 
-# %% ../nbs/20h_tryout_parts.ipynb #9e209396
+# %% ../nbs/20h_tryout_parts.ipynb #7efcc15d
 def _stored(view: TryoutView) -> dict[str, bytes]:
     "The figures as small files."
     found: dict[str, bytes] = {}

@@ -6,7 +6,7 @@
 __all__ = ['BARS', 'bars_of', 'plot_answer', 'plot_sweep', 'figure_png', 'answer_png', 'sweep_png', 'large', 'picture_png',
            'answer_line', 'bars_line', 'changes_line']
 
-# %% ../nbs/20d_tryout_plots.ipynb #4ce9c12e
+# %% ../nbs/20d_tryout_plots.ipynb #63df6a6a
 import io
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,7 +22,7 @@ from .classifier import Prediction
 from .core import DataError, without_warnings
 from .varying import AMOUNTS, Sweep
 
-# %% ../nbs/20d_tryout_plots.ipynb #fdd98ab9
+# %% ../nbs/20d_tryout_plots.ipynb #299caf3e
 BARS = 5  # Classes that have a bar of their own
 
 
@@ -42,7 +42,7 @@ def bars_of(
         found[f"{others} other{'s' * (others > 1)}"] = max(rest, 0.0)
     return found
 
-
+# %% ../nbs/20d_tryout_plots.ipynb #6e5074bb
 def plot_answer(
     prediction: Prediction,  # The answer
     true: str = "",  # The right class, where it is known
@@ -73,7 +73,7 @@ def plot_answer(
     ax.spines[["top", "right", "bottom"]].set_visible(False)
     return ax
 
-# %% ../nbs/20d_tryout_plots.ipynb #a18bfb6b
+# %% ../nbs/20d_tryout_plots.ipynb #fd13df63
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)))
 
 
@@ -97,7 +97,7 @@ def plot_sweep(
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, **look)
     return ax
 
-# %% ../nbs/20d_tryout_plots.ipynb #96ee6a9d
+# %% ../nbs/20d_tryout_plots.ipynb #3e9bf8b1
 def figure_png(
     draw: Callable[[Axes], Any],  # Draws on axes
     margins: tuple[float, float, float, float],  # Left, bottom, right and top, in inches
@@ -123,7 +123,7 @@ def _png(pixels: np.ndarray, stored: bool) -> bytes:
     image.save(buffer, "png", compress_level=9 if stored else 1)
     return buffer.getvalue()
 
-
+# %% ../nbs/20d_tryout_plots.ipynb #2ffe9a0a
 def answer_png(
     prediction: Prediction,  # The answer
     true: str = "",  # The right class, where it is known
@@ -143,7 +143,7 @@ def sweep_png(
     "Lines along a slider."
     return figure_png(lambda ax: plot_sweep(swept, ax), (0.55, 0.48, 0.15, 0.3), stored=stored)
 
-# %% ../nbs/20d_tryout_plots.ipynb #5655e4f8
+# %% ../nbs/20d_tryout_plots.ipynb #e647e8c7
 def large(
     pixels: np.ndarray,  # `uint8`, `(height, width, 1 or 3)`
     side: int = 224,  # Pixels of the longer side, at least
@@ -164,7 +164,7 @@ def picture_png(
     "A picture, large."
     return _png(large(pixels, side), stored)
 
-# %% ../nbs/20d_tryout_plots.ipynb #9ac585ce
+# %% ../nbs/20d_tryout_plots.ipynb #241387ba
 def answer_line(
     prediction: Prediction,  # The answer
     true: str = "",  # The right class, where it is known

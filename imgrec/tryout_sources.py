@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UPLOAD', 'Given', 'from_path', 'from_upload', 'from_test', 'Ground', 'ground_of', 'from_drawing']
 
-# %% ../nbs/20e_tryout_sources.ipynb #63f33437
+# %% ../nbs/20e_tryout_sources.ipynb #68694ad1
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 
 from .browsing import label_text, readable
-from .core import DataError, OptionError, PictureError, many
+from .core import DataError, OptionError, PictureError
 from .data import Splits
 from .images import FORMATS, Limits, decode_image, picture_bytes, to_channels
 
-# %% ../nbs/20e_tryout_sources.ipynb #1d9569e0
+# %% ../nbs/20e_tryout_sources.ipynb #34946767
 @dataclass(frozen=True, eq=False)
 class Given:
     "A picture, and where it comes from."
@@ -49,7 +49,7 @@ def _decoded(
         raise _refused(name, error) from error
     return Given(pixels, readable(name), (facts.height, facts.width))
 
-# %% ../nbs/20e_tryout_sources.ipynb #603bc01c
+# %% ../nbs/20e_tryout_sources.ipynb #6cbfe77a
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)  # One letter is a drive of Windows
 
@@ -62,7 +62,7 @@ def _first_in(folder: Path) -> str:
         files = []
     return f", such as {readable(files[0])}" if files else ""
 
-
+# %% ../nbs/20e_tryout_sources.ipynb #952ea3aa
 def from_path(
     text: str,  # A path, perhaps in quotes
     image_size: tuple[int, int] | None = None,  # `(height, width)` that will be asked for next
@@ -93,7 +93,7 @@ def from_path(
         raise _refused(said[:80], "this is no path") from error
     return _decoded(said, lambda: picture_bytes(path), Limits(), image_size)
 
-# %% ../nbs/20e_tryout_sources.ipynb #05220221
+# %% ../nbs/20e_tryout_sources.ipynb #0dabd487
 UPLOAD = Limits(max_bytes=50_000_000)  # What an uploaded file may be
 
 
@@ -114,7 +114,7 @@ def from_upload(
         )
     return _decoded(name, lambda: bytes(content), UPLOAD, image_size)
 
-# %% ../nbs/20e_tryout_sources.ipynb #cfcfaf4e
+# %% ../nbs/20e_tryout_sources.ipynb #61d24bf2
 def from_test(
     splits: Splits,  # With a catalog and a test part
     place: int,  # In the test part, from 0
@@ -133,7 +133,7 @@ def from_test(
     pixels = catalog.read(row)  # type: ignore[union-attr]
     return Given(pixels, readable(file), pixels.shape[:2], label_text(label))
 
-# %% ../nbs/20e_tryout_sources.ipynb #9d3c5031
+# %% ../nbs/20e_tryout_sources.ipynb #6c8ca758
 @dataclass(frozen=True)
 class Ground:
     "How the figures of training pictures stand on their ground; the default is MNIST's."
@@ -170,15 +170,15 @@ def ground_of(
     fills = [max(p[box].shape) / max(p.shape) for p, box in boxes] or [1.0]
     return Ground(dark, float(np.median(fills)), int(np.median([max(p.shape) for p in pictures])))
 
-# %% ../nbs/20e_tryout_sources.ipynb #8b854afe
+# %% ../nbs/20e_tryout_sources.ipynb #a7d9089f
 def from_drawing(
     drawn: np.ndarray,  # `uint8`, `(height, width)`, white on black
-    ground: Ground = Ground(),
+    ground: Ground | None = None,  # What `ground_of` gave; MNIST's if None
 ) -> Given:  # The drawing as if it were one of them
     "A drawing as the training pictures are; a `PictureError` for one that is not there."
     if getattr(drawn, "ndim", 0) != 2 or drawn.dtype != np.uint8:
         raise DataError("Expected a drawing (height, width) of uint8.")
-    box = _ink(drawn, dark=True)
+    box, ground = _ink(drawn, dark=True), ground or Ground()
     if box is None:
         raise PictureError("Nothing is drawn yet.")
     figure = drawn[box]

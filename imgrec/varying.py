@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AMOUNTS', 'STEPS', 'Amount', 'amounts_for', 'settled', 'vary_many', 'vary', 'Sweep', 'sweep', 'sweep_line']
 
-# %% ../nbs/20c_varying.ipynb #b5ceea93
+# %% ../nbs/20c_varying.ipynb #d3eb27d8
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .core import DataError, OptionError, unknown
 from .geometry import affine_matrices, warp
 from .trying import turn_of
 
-# %% ../nbs/20c_varying.ipynb #241be4aa
+# %% ../nbs/20c_varying.ipynb #0a2d49ee
 @dataclass(frozen=True)
 class Amount:
     "A change of a picture, and how far it can go; 0 leaves the picture as it is."
@@ -52,7 +52,7 @@ def amounts_for(
     "The changes that mean something for a picture."
     return {name: each for name, each in AMOUNTS.items() if channels == 3 or not each.colour}
 
-# %% ../nbs/20c_varying.ipynb #5aac94b6
+# %% ../nbs/20c_varying.ipynb #b195ef56
 def settled(
     amounts: Mapping[str, float],  # By name; what is not named is 0
     channels: int,  # Of the picture, 1 or 3
@@ -70,7 +70,7 @@ def settled(
             )
     return {name: float(amounts.get(name, 0)) for name in known}
 
-# %% ../nbs/20c_varying.ipynb #e9aad347
+# %% ../nbs/20c_varying.ipynb #338c525d
 _DEGREE = math.pi / 180
 
 
@@ -106,7 +106,7 @@ def _coloured(batch: tf.Tensor, by: Mapping[str, tf.Tensor]) -> tf.Tensor:
     )
     return recolour(batch, matrices)
 
-# %% ../nbs/20c_varying.ipynb #a2e405dd
+# %% ../nbs/20c_varying.ipynb #6d7ed5cb
 def vary_many(
     picture: np.ndarray,  # `(height, width, channels)` in 0-255
     rows: Sequence[Mapping[str, float]],  # Amounts by name, for each result
@@ -135,7 +135,7 @@ def vary(
         return vary_many(picture, [known])[0]
     return np.asarray(picture).astype(np.uint8)
 
-# %% ../nbs/20c_varying.ipynb #ae31b711
+# %% ../nbs/20c_varying.ipynb #3bb28f8d
 STEPS = 21  # Places along a slider
 
 
@@ -183,7 +183,7 @@ def sweep(
     shares = np.array([[one.probabilities[label] for label in names] for one in found])
     return Sweep(name, values, float(amounts.get(name, 0)), names, shares)
 
-# %% ../nbs/20c_varying.ipynb #2a069eef
+# %% ../nbs/20c_varying.ipynb #4f3c703d
 def sweep_line(
     swept: Sweep,  # What `sweep` gave
 ) -> str:  # One sentence
