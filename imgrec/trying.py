@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .classifier import Classifier, Prediction, prepare
-from .core import DataError, ModelError, OptionError, many, unknown
+from .core import ModelError, many, unknown
 from .data import Splits
 from .evaluate import predict_table
 from .explain import grad_cam, overlay
