@@ -6,7 +6,7 @@
 __all__ = ['EACH_SCRIPT', 'HIDDEN', 'ALT_SCRIPT', 'COPY_SCRIPT', 'THEME_SCRIPT', 'bridge_ready', 'kind_of', 'marked',
            'alternative', 'describe', 'copier', 'theme']
 
-# %% ../nbs/18m_bridge.ipynb #f021880c
+# %% ../nbs/18m_bridge.ipynb #7f96d434
 from collections.abc import Mapping
 from importlib.util import find_spec
 from threading import Lock
@@ -18,12 +18,12 @@ from traitlets import Bool, TraitType, Unicode
 from .core import optional
 from .fittings import put
 
-# %% ../nbs/18m_bridge.ipynb #41c7e161
-def bridge_ready() -> bool:
+# %% ../nbs/18m_bridge.ipynb #012a9335
+def bridge_ready() -> bool:  # False also where its import is blocked
     "Whether anywidget is installed, which the extra imgrec[ui] brings."
     return find_spec("anywidget") is not None
 
-# %% ../nbs/18m_bridge.ipynb #d47b23fe
+# %% ../nbs/18m_bridge.ipynb #53457b95
 _KINDS: dict[str, Any] = {}
 _LOCK = Lock()
 
@@ -41,7 +41,7 @@ def kind_of(
             _KINDS[name] = type(name, (base,), {"_esm": script, **shared})
         return _KINDS[name]
 
-# %% ../nbs/18m_bridge.ipynb #7c45437b
+# %% ../nbs/18m_bridge.ipynb #95916780
 EACH_SCRIPT = """
 // Calls `act` for the elements with a mark: now, whenever one comes, and when it is called.
 const each = (mark, act) => {
@@ -64,7 +64,7 @@ def marked(
     widget.add_class(mark)
     return mark
 
-# %% ../nbs/18m_bridge.ipynb #7be25a4c
+# %% ../nbs/18m_bridge.ipynb #ec54899e
 ALT_SCRIPT = (
     EACH_SCRIPT
     + """
@@ -97,7 +97,7 @@ def describe(
     if helper is not None:
         put(helper, {"alt": alt})
 
-# %% ../nbs/18m_bridge.ipynb #d91001ad
+# %% ../nbs/18m_bridge.ipynb #f694729c
 _SELECT = """
 // Shows a text and selects it; whether the old way of copying has worked.
 const selected = (field, text) => {
@@ -109,6 +109,8 @@ const selected = (field, text) => {
   return field.hidden;
 };
 """
+
+# %% ../nbs/18m_bridge.ipynb #8ee10570
 COPY_SCRIPT = (
     _SELECT
     + """
@@ -136,7 +138,7 @@ export default {
 """
 )
 
-# %% ../nbs/18m_bridge.ipynb #98620175
+# %% ../nbs/18m_bridge.ipynb #b3bc464a
 def copier(
     text: str,  # What shall be copied; later its `value`
     label: str = "Copy",  # On the button
@@ -149,7 +151,7 @@ def copier(
     traits = {name: Unicode() for name in ("value", "label", "tip", "done")}
     return kind_of("Copier", COPY_SCRIPT, traits)(value=text, label=label, tip=tip)
 
-# %% ../nbs/18m_bridge.ipynb #65aa6ed6
+# %% ../nbs/18m_bridge.ipynb #e7094ae4
 THEME_SCRIPT = """
 const canvas = document.createElement("canvas");
 [canvas.width, canvas.height] = [1, 1];
@@ -178,7 +180,7 @@ export default {
 };
 """
 
-
+# %% ../nbs/18m_bridge.ipynb #c84a60b6
 def theme() -> Any | None:  # A helper to be put into the page; None without anywidget
     "What knows whether the page is dark: `dark` is None until the page has said so."
     if not bridge_ready():

@@ -35,6 +35,7 @@ from .core import CatalogError
 from .fittings import LOUD, listen, put, say
 from .hands import keys_in
 from .marks import marks_of
+from .panel import Panel
 from .thumbnails import Decoded, Thumbnails
 
 # %% ../nbs/20_browser.ipynb #19e83a65
@@ -226,7 +227,7 @@ def _check(catalog: Any) -> None:
         raise CatalogError(f"Expected a catalog, received {type(catalog).__name__}.{hint}")
 
 
-class CatalogBrowser(widgets.VBox):
+class CatalogBrowser(Panel):
     "Shows the pictures of a catalog, and keeps what is marked: display it."
 
     def __init__(
@@ -241,9 +242,10 @@ class CatalogBrowser(widgets.VBox):
         self.thumbs = Thumbnails(catalog, packed)
         self.parts = parts_of(catalog.class_names)
         show_view(self.parts, self.thumbs, self.state.view())
-        super().__init__(_arranged(self.parts), layout=widgets.Layout(width="100%"))
+        super().__init__(_arranged(self.parts))
         _connect(self.state, self.parts, self.thumbs)
         _hear_keys(self, catalog.class_names)
+        self.state.watchers.append(lambda _: self.keep())
 
     @property
     def catalog(self) -> Catalog:

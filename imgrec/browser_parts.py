@@ -57,7 +57,7 @@ def facts_html(
         values = "".join(f"<td {look}>{html.escape(value)}</td>" for value in fact.values)
         rows.append(f'<tr><th scope="row" {pad}white-space: nowrap">{name}</th>{values}</tr>')
     said = f"{html.escape(title)}; ≠ marks what differs"
-    caption = f'<caption style="text-align: left">{said}</caption>'
+    caption = f'<caption style="text-align: left; white-space: nowrap">{said}</caption>'
     table = f'<table style="font-size: 13px; line-height: 1.4">{caption}{"".join(rows)}</table>'
     return table if facts else ""
 

@@ -19,6 +19,8 @@ from .bridge import describe
 from .convolution_state import ALL, OWN, ConvolutionState
 from .convolving import KERNELS, POOLINGS, SIZES, channel_names
 from .fittings import LOUD, Snapshot, button, listen, number_field, put, say
+from .hands import keys_in
+from .panel import Panel
 from imgrec.playground_parts import (
     COLUMN,
     Parts,
@@ -35,6 +37,7 @@ from imgrec.playground_parts import (
 )
 from imgrec.playground_state import (
     AS_WINDOW,
+    MOVES,
     POOL_SIZES,
     STRIDES,
     PoolingState,
@@ -66,8 +69,19 @@ def _window_still(view: WindowView) -> Snapshot:
     png = window_png(view, stored=True)
     return still_of([view.message, *view.lines, view.note], view.alt, png)
 
+
+def _hear_arrows(panel: Any, label: str) -> None:
+    "Let the arrow keys move what a panel shows, where keys can be heard."
+
+    def press(key: str) -> None:
+        with panel.parts.lock:
+            if panel.state.press(key):
+                panel.show()
+
+    keys_in(panel, MOVES, press, label)
+
 # %% ../nbs/22_playground.ipynb #1c463c3b
-class _Window(widgets.VBox):
+class _Window(Panel):
     "A window that slides over a picture, with its controls."
 
     state: WindowState  # What it shows, and the hands on it
@@ -77,6 +91,7 @@ class _Window(widgets.VBox):
         "Show the state as it is now; for code that has changed it."
         with self.parts.lock:
             show_window(self.parts, self.state.view())
+        self.keep()
 
     def snapshot(self) -> Snapshot:
         "What is shown now, as HTML and PNG that stay in a stored notebook."
@@ -96,11 +111,9 @@ class ConvolutionPlayground(_Window):
         row, put_in = play_row(parts), parts.inputs
         first = [put_in[name] for name in ("kernel", "size", "channel") if name in put_in]
         rest = [put_in[name] for name in ("bias", "stride", "padding", "view", "filling")]
-        super().__init__(
-            arranged(parts, [*first, parts.grid, *rest, row]),
-            layout=widgets.Layout(width="100%"),
-        )
+        super().__init__(arranged(parts, [*first, parts.grid, *rest, row]))
         connect(parts, self.state, self.show)
+        _hear_arrows(self, "Convolution")
         self.show()
 
 # %% ../nbs/22_playground.ipynb #bbd2cdb6
@@ -119,10 +132,9 @@ class PoolingPlayground(_Window):
             inputs["channel"] = choice("Channel", self.state.names, "The channel that is shown")
         self.parts = parts = parts_of(inputs | common, wide=768)
         controls = [each for name, each in parts.inputs.items() if name != "place"]
-        super().__init__(
-            arranged(parts, [*controls, play_row(parts)]), layout=widgets.Layout(width="100%")
-        )
+        super().__init__(arranged(parts, [*controls, play_row(parts)]))
         connect(parts, self.state, self.show)
+        _hear_arrows(self, "Pooling")
         self.show()
 
 # %% ../nbs/22_playground.ipynb #bd7d7ea3
@@ -169,7 +181,7 @@ def _walk_parts() -> Parts:
     return parts
 
 
-class LayerWalk(widgets.VBox):
+class LayerWalk(Panel):
     "A picture on its way through a network, one layer at a time."
 
     def __init__(
@@ -182,14 +194,12 @@ class LayerWalk(widgets.VBox):
         self.parts = parts = _walk_parts()
         row = [parts.buttons["previous"], parts.buttons["next"], parts.inputs["step"]]
         top = widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap"))
-        super().__init__(
-            [top, parts.title, *arranged(parts, [parts.trail], least=560)],
-            layout=widgets.Layout(width="100%"),
-        )
+        super().__init__([top, parts.title, *arranged(parts, [parts.trail], least=560)])
         step = parts.inputs["step"]
         listen(parts.quiet, step, lambda n: self._act(partial(self.state.go, n - 1)))
         parts.buttons["previous"].on_click(lambda _: self._act(self.state.previous))
         parts.buttons["next"].on_click(lambda _: self._act(self.state.next))
+        _hear_arrows(self, "Walk through a network")
         self.show()
 
     def _act(self, action: Callable[[], None]) -> None:
@@ -202,6 +212,7 @@ class LayerWalk(widgets.VBox):
         "Show the state as it is now; for code that has changed it."
         with self.parts.lock:
             show_walk(self.parts, self.state.view())
+        self.keep()
 
     def snapshot(self) -> Snapshot:
         "What is shown now, as HTML and PNG that stay in a stored notebook."

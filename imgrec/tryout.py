@@ -16,7 +16,7 @@ import ipywidgets as widgets
 from .classifier import Classifier
 from .data import Splits
 from .fittings import Snapshot, heading, listen, put, say, sentence
-from .hands import drawn
+from .pen import drawn
 from .tryout_parts import FIGURES, TryoutParts, parts_of, show_view, still_of
 from .tryout_state import TryoutState
 

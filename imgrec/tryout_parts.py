@@ -31,7 +31,7 @@ from imgrec.fittings import (
     sentence,
     text_field,
 )
-from .hands import drawing
+from .pen import drawing
 from .tryout_following import Neighbour, TryoutView
 from .tryout_plots import answer_png, picture_png, sweep_png
 from .varying import Amount, amounts_for

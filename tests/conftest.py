@@ -9,6 +9,8 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,76 @@ def settled() -> Iterator[None]:
     yield
     gc.collect()
     gc.freeze()
+
+
+# ---- a real browser, for those who ask for it
+
+
+@cache
+def chromium_or_why() -> tuple[str, str]:
+    "The path of a Chromium, or why there is none; looked for once in each process."
+    if not find_spec("playwright"):
+        return "", "playwright is not installed: pip install -e '.[dev]'"
+    from chromium import MISSING, find_chromium
+
+    return find_chromium() or "", MISSING
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    "Without a browser its tests are skipped; here, so that one line tells of all of them."
+    if "chromium" in getattr(item, "fixturenames", ()) and not chromium_or_why()[0]:
+        pytest.skip(chromium_or_why()[1])
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    "The path of a Chromium."
+    return chromium_or_why()[0]
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    "A browser for the tests of a file; while it is open, nothing else may run an event loop."
+    from chromium import a_browser
+
+    with a_browser(chromium) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    "A page of its own for each test; what it showed is told where the test fails."
+    from chromium import a_page
+
+    failed = request.session.testsfailed
+    with a_page(browser) as opened:
+        yield opened
+        if request.session.testsfailed > failed:
+            print(opened.locator("body").aria_snapshot()[:6000])
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    "Where the notebooks lie that JupyterLab and Voila show."
+    return tmp_path_factory.mktemp("notebooks")
+
+
+@pytest.fixture(scope="session")
+def lab(chromium: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    "JupyterLab, on this machine only."
+    from chromium import serving_lab
+
+    with serving_lab(folder, tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def voila(chromium: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    "Voila, on this machine only."
+    from chromium import serving_voila
+
+    with serving_voila(folder, tmp_path_factory.mktemp("voila")) as server:
+        yield server
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

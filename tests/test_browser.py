@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -288,8 +289,7 @@ class AnyMarks(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.folder = Path(os.environ["IMGREC_CACHE"], f"marks-{id(self)}")
-        self.folder.mkdir()
+        self.folder = Path(tempfile.mkdtemp(prefix="marks-", dir=os.environ["IMGREC_CACHE"]))
         catalog = catalog_of(self.folder / "pets")
         self.marks = [marks_of(catalog), marks_of(catalog_of(self.folder / "pets"))]
         self.plain = catalog_of(self.folder / "pets")  # in memory, by `Catalog` alone
@@ -537,8 +537,7 @@ class AnyKeys(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.folder = Path(os.environ["IMGREC_CACHE"], f"keys-{id(self)}")
-        self.folder.mkdir()
+        self.folder = Path(tempfile.mkdtemp(prefix="keys-", dir=os.environ["IMGREC_CACHE"]))
         catalog = catalog_of(self.folder / "pets")
         suspects = pd.DataFrame(
             {"file": catalog.table["file"][[2, 5]], "suggested": "dog", "score": 0.1}

@@ -1,6 +1,7 @@
 """What all widgets share: who sets them, texts that are no markup, names on every control."""
 
 import threading
+import time
 from html.parser import HTMLParser
 
 import ipywidgets as widgets
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imgrec import panel as panels
 from imgrec.fittings import (
     LOUD,
     UNSEEN,
@@ -24,6 +26,7 @@ from imgrec.fittings import (
     sentence,
     text_field,
 )
+from imgrec.panel import Panel
 
 EVIL = '<img src=x onerror="alert(1)">'
 
@@ -223,3 +226,65 @@ def test_a_snapshot_shows_itself_and_escapes_its_words():
     assert tag == "img" and attributes["alt"] == EVIL
     assert attributes["src"] == "data:image/png;base64,iVBORw=="
     assert shot._repr_html_() == shot.html and repr(shot).startswith("Snapshot(")
+
+
+# ---- a panel that stays in a stored notebook
+
+
+class Counting(Panel):
+    "A panel that counts its pictures."
+
+    def __init__(self):
+        self.made = 0
+        super().__init__([widgets.Label("live")])
+
+    def snapshot(self):
+        self.made += 1
+        return Snapshot(f"<p>picture {self.made}</p>", b"")
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    "What would go to the notebook: data, and the place that it replaces or begins."
+    found = []
+
+    def display(data, raw=False, display_id=None, update=False):
+        found.append((getattr(data, "data", data), display_id, update))
+
+    monkeypatch.setattr(panels, "display", display)
+    monkeypatch.setattr(panels, "PAUSE", 0.1)
+    return found
+
+
+def test_a_panel_is_displayed_with_a_picture_that_its_rule_hides(shown):
+    panel = Counting()
+    panel._ipython_display_()
+    (live, _, _), (kept, place, update) = shown
+    assert "application/vnd.jupyter.widget-view+json" in live and not update
+    assert Page(kept).tags[0] == ("div", {"class": place}) and "picture 1" in kept
+    rule = panel.children[-1]
+    assert rule.value == f"<style>.{place} {{ display: none }}</style>"
+    assert rule.layout.display == "none" and panel.layout.width == "100%"
+
+
+def test_many_changes_are_one_picture_and_later_ones_another(shown):
+    panel = Counting()
+    panel.keep()
+    time.sleep(0.2)
+    assert not shown and panel.made == 0, "nobody has displayed it"
+    panel._ipython_display_()
+    for _ in range(2):
+        hands = [threading.Thread(target=panel.keep) for _ in range(20)]
+        for each in hands:
+            each.start()
+        for each in hands:
+            each.join()
+        time.sleep(0.4)
+    assert [update for _, _, update in shown] == [False, False, True, True]
+    assert len({place for _, place, _ in shown[1:]}) == 1 and "picture 3" in shown[-1][0]
+
+
+def test_two_panels_keep_apart(shown):
+    Counting()._ipython_display_()
+    Counting()._ipython_display_()
+    assert shown[1][1] != shown[3][1]

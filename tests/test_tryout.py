@@ -762,9 +762,9 @@ def test_a_digit_is_drawn(reading):
 
 
 def test_without_splits_and_without_anywidget(monkeypatch):
-    from imgrec import bridge, hands
+    from imgrec import bridge, pen
 
-    for module in (bridge, hands):
+    for module in (bridge, pen):
         monkeypatch.setattr(module, "bridge_ready", lambda: False)
     classifier, _ = small()
     tried = TryPictures(classifier)
