@@ -47,12 +47,16 @@ from imgrec.tryout_sources import (
 from .varying import settled, sweep_line, vary, vary_many
 
 # %% ../nbs/20g_tryout_state.ipynb #e6f41462
+def _waits(state: "_Hands") -> bool:
+    "Whether the training pictures are not known yet."
+    return state.splits is not None and state.reference is None and not state.trouble
+
+
 def _busy(state: "_Hands") -> str:
     "What is still being looked at."
     named = {"heat": "where it comes from", "swept": "the slider's range", "nearest": "neighbours"}
     due = [named[what] for what in FOLLOWING if what in state.found.due]
-    waits = state.looking.busy and state.splits is not None
-    known = "Looking at the training pictures ..." if waits else ""
+    known = "Looking at the training pictures ..." if _waits(state) else ""
     rest = f"Looking at {', '.join(due)} ..." if due and state.following.busy else ""
     return " ".join(filter(None, [known, rest]))
 
@@ -60,7 +64,7 @@ def _busy(state: "_Hands") -> str:
 def _view(state: "_Hands") -> TryoutView:
     "What a state shows."
     wish, found, said, note = state.wish, state.found, "", state.trouble
-    waits = "nearest" in found.due or (state.looking.busy and state.splits is not None)
+    waits = "nearest" in found.due or _waits(state)
     if found.prediction is not None and not waits and not note:
         said, note = lines_of(found.prediction, found.nearest, state.reference)
     true = "" if wish.given is None else wish.given.true

@@ -599,6 +599,13 @@ def test_an_errand_ends_and_begins_anew_and_outlives_errors(monkeypatch):
     assert seen == [False, False] and [str(each) for each in told] == ["once"]
 
 
+def test_who_looks_is_told_when_the_training_pictures_are_known():
+    state = TryoutState(*small())
+    told = [state.view().busy]
+    state.watchers.append(lambda: told.append(state.view().busy))
+    assert state.wait() and told[0].startswith("Looking at the training") and told[-1] == ""
+
+
 def test_what_fails_in_a_thread_is_said(monkeypatch):
     classifier, splits = small()
 
