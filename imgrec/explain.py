@@ -8,6 +8,7 @@ __all__ = ['HEAT_COLOURS', 'layer_names', 'feature_maps', 'grad_cam', 'overlay']
 # %% ../nbs/11_explain.ipynb #14c978cd
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -88,12 +89,14 @@ def _replaced(layer: keras.Layer, name: str, value: Any) -> Iterator[None]:
 
 
 def _reporting(call: Callable, path: str, heard: Callable[[str, Any], None]) -> Callable:
-    "A layer's `call` that also hands its output to `heard`."
+    "A layer's `call` that also hands its output to `heard`, in this thread."
+    here = threading.get_ident()
 
     @functools.wraps(call)
     def reporting(*args: Any, **kwargs: Any) -> Any:
         output = call(*args, **kwargs)
-        heard(path, output)
+        if threading.get_ident() == here:  # another one may use the same layer for its own ends
+            heard(path, output)
         return output
 
     return reporting

@@ -246,7 +246,7 @@ def _around(watched: Watched) -> Around:
 
 _SEEN = ("looks", "disk_gb", "ties", "tie_note", "forecast")
 
-
+# %% ../nbs/18n_watched.ipynb #95b573df
 def _view(watched: Watched) -> CockpitView:
     "What is to be shown; where that cannot be read now, what was shown last, with the reason."
     try:
