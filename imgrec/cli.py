@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options as ask
-from .budget import Budget
+from .budget import Budget, limits_of
 from .core import CatalogError, OptionError
 from .handover import begin, echo_csv, hand_over, hand_over_best, load_folder, next_steps
 from .terminal import PoliteGroup, printable, waiting
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from imgrec.search import Search
 
 # %% ../nbs/25_cli.ipynb #2b20294b
 app = typer.Typer(
@@ -110,25 +108,6 @@ def train(
         raise typer.Exit(130)
     hand_over(run, run.model, splits, output, notes)
 
-# %% ../nbs/25_cli.ipynb #b5a2956a
-def _planned(
-    pictures: tuple[Any, ...], model: str, space: Path | None, how: dict[str, Any]
-) -> tuple["Search", dict[str, Any]]:
-    "A search over pictures of a folder, with notes for the classifier; `how` is for `Search`."
-    from imgrec.networks import own_size
-    from imgrec.objectives import objectives_of
-    from imgrec.pruning import as_pruning
-    from imgrec.search import Search, check_words
-    from imgrec.steering import space_for
-
-    check_words(how["strategy"], how["executor"], how["if_exists"])
-    objectives_of(how["objective"])
-    how["pruning"] = as_pruning(how["pruning"])  # before the pictures, which may take minutes
-    folder, parts, size, data = pictures
-    points = space_for(model, space)
-    splits, notes = load_folder(folder, parts, size or own_size(model), data)
-    return Search(points, model, splits, **how), notes
-
 # %% ../nbs/25_cli.ipynb #1c6f3c9c
 @app.command()
 def tune(
@@ -159,16 +138,27 @@ def tune(
     if_exists: ask.IfExists = None,  # "continue" or "new"
     output: ask.Output = Path("classifier"),  # Where the best is saved
     detach: ask.Detach = False,  # Whether to leave it to itself
+    ui: ask.Ui = False,  # Whether to steer it in a web browser
 ) -> None:
     "Try settings of a model, save the best as a classifier."
     data = {"batch_size": batch_size, "augment": augment, "resize": resize}
     how: dict[str, Any] = {"strategy": strategy, "objective": objective, "executor": executor}
     how |= {"executions_per_trial": executions, "folds": folds, "workers": workers, "seed": seed}
     how |= {"epochs": epochs, "pruning": pruning, "directory": directory, "if_exists": if_exists}
-    how["budget"] = Budget(minutes, trials or (None if minutes else 8), ram_gb, disk_gb)
+    limits = Budget(minutes, trials or (None if minutes else 8), ram_gb, disk_gb)
+    how |= {"budget": limits_of(limits), "directory": str(directory)}
+    parts = (mirror, valid, test, seed)
+    pictures = {"folder": folder, "parts": parts, "size": image_size, "data": data}
+    order: dict[str, Any] = {"pictures": pictures, "model": model, "how": how}
+    order["space"] = None if space is None else str(space)
+    if ui:
+        from imgrec.served import serve_cockpit
+
+        return serve_cockpit(order)
     begin(output)
-    pictures = folder, (mirror, valid, test, seed), image_size, data
-    search, notes = _planned(pictures, model, space, how)
+    from imgrec.tuning import planned_search
+
+    search, notes = planned_search(**order)
     hand_over_best(search, output, notes, detach)
 
 # %% ../nbs/25_cli.ipynb #4e58f0ad

@@ -122,7 +122,8 @@ def _doing(state: SearchState, trial: TrialState) -> str:
     epoch, of = trial.initial_epoch + len(trial.at) + 1, trial.epochs
     run = f", run {len(trial.runs) + 1} of {state.runs_per_trial}"
     where = f", epoch {epoch} of {of}" if epoch <= of else ", ending"
-    return f"trial {trial.trial}{run * (state.runs_per_trial > 1)}{where}"
+    again = f", begun {trial.starts} times" * (trial.starts > 1)  # its process ended, or a stop
+    return f"trial {trial.trial}{run * (state.runs_per_trial > 1)}{where}{again}"
 
 
 def seats_of(

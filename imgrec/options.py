@@ -6,7 +6,7 @@
 __all__ = ['Folder', 'Saved', 'Words', 'Model', 'ImageSize', 'Epochs', 'Passes', 'Weights', 'BatchSize', 'Recipe', 'Resize',
            'Mirror', 'Share', 'Seed', 'Output', 'Options', 'Rate', 'Patience', 'Progress', 'RunFolder', 'Trials',
            'Strategy', 'Aims', 'USUAL', 'SpaceFile', 'Directory', 'IfExists', 'Everything', 'Csv', 'Json', 'Remove',
-           'Verify', 'Minutes', 'Workers', 'Executor', 'Executions', 'Folds', 'RamGb', 'DiskGb', 'Rule', 'Detach',
+           'Verify', 'Minutes', 'Workers', 'Executor', 'Executions', 'Folds', 'RamGb', 'DiskGb', 'Rule', 'Detach', 'Ui',
            'Searched', 'Follow', 'Pause', 'GoOn', 'Stop', 'Skip', 'Points', 'InAll', 'NewSpace', 'Report', 'option']
 
 # %% ../nbs/24c_options.ipynb #4c58ef64
@@ -88,6 +88,7 @@ Verify = Annotated[bool, typer.Option("--verify", help="Read all and compare the
 # %% ../nbs/24c_options.ipynb #86cb7ceb
 _PRUNING = "Give up trials that are behind: halving or median."
 _DETACH = typer.Option("--detach", help="Start it, and leave it to itself.")
+_UI = typer.Option("--ui", help="Steer it in a web browser, on this machine alone.")
 _SEARCH = typer.Argument(metavar="DIRECTORY", help="Where tune keeps the search.")
 _TRY = typer.Option("--try", metavar="POINT", help="Try it next, repeatable: 'width=16 depth=2'.")
 Minutes = Annotated[float | None, option("How long it may run in all.", "N", 0)]
@@ -102,6 +103,7 @@ RamGb = Annotated[float | None, option("Memory of all workers together, in GB.",
 DiskGb = Annotated[float | None, option("What the search may keep on the disk, in GB.", "GB", 0)]
 Rule = Annotated[str | None, option(_PRUNING, "NAME")]
 Detach = Annotated[bool, _DETACH]
+Ui = Annotated[bool, _UI]
 Searched = Annotated[Path, _SEARCH]
 Follow = Annotated[bool, typer.Option("--follow", help="Tell of trials as they end.")]
 Pause = Annotated[bool, typer.Option("--pause", help="Let running trials wait.")]

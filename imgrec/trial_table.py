@@ -66,6 +66,7 @@ def _score(state: SearchState, trial: TrialState) -> float | None:
 def _texts(state: SearchState, trial: TrialState) -> dict[str, str]:
     "The numbers of a trial, as they are read."
     score, spent = _score(state, trial), seconds_of(trial)
+    again = [f"begun {trial.starts} times"] * (trial.starts > 1)
     reached = (trial.at or trial.curve)[-1]["epoch"] if trial.curve else trial.initial_epoch
     return {
         "score": "" if score is None else f"{score:.4g}",
@@ -73,7 +74,7 @@ def _texts(state: SearchState, trial: TrialState) -> dict[str, str]:
         "epochs": f"{reached}/{trial.epochs}",
         "seconds": f"{spent:.{0 if spent >= 10 else 1}f}" if spent else "",
         "parameters": "" if trial.parameters is None else f"{trial.parameters:,}",
-        "reason": " ".join(trial.reason.split()),
+        "reason": "; ".join([*[" ".join(trial.reason.split())] * bool(trial.reason), *again]),
     }
 
 # %% ../nbs/18d_trial_table.ipynb #549978aa

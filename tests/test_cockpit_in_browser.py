@@ -1,0 +1,193 @@
+"""The cockpit in a real browser: a search is shaped, started, steered, found again, ended."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+from chromium import Lab, button, open_voila, write_notebook
+from playwright.sync_api import expect
+from waiting import until
+
+from imgrec.bridge import bridge_ready
+from imgrec.cockpit import TABS
+from imgrec.view import attached
+
+SLOW = 90_000  # Milliseconds: workers load TensorFlow
+SEARCH = """
+import imgrec
+from imgrec.cockpit import TuningCockpit
+from imgrec.data import load
+from imgrec.datasets import digits
+from imgrec.search import Search
+from imgrec.space import Bool, Choice, Float, Int, Space
+few = load(digits().sample(per_class=40).split(seed=0), image_size=16)
+space = Space(
+    width=Choice(4, 8), depth=Int(1, 3), learning_rate=Float(1e-3, 1e-1, log=True), batch_size=32
+)
+"""
+MADE = """
+search = Search(space, "small_cnn", few, workers=1, directory={place!r}, {how})
+cockpit = TuningCockpit(search)
+"""
+
+
+@pytest.fixture
+def searched(folder, request):
+    "The directory of a search; whoever runs it is ended with the test."
+    place = folder / f"search-{request.node.name}"
+    yield place
+    lock = place / "journal.log.lock"
+    if lock.exists() and lock.read_text():
+        try:
+            engine = psutil.Process(int(lock.read_text().split()[1]))
+        except psutil.NoSuchProcess:
+            return
+        for each in (*engine.children(recursive=True), engine):
+            each.kill()
+
+
+def cells(place, **how):
+    "The cells of a notebook with a cockpit."
+    words = ", ".join(f"{name}={value!r}" for name, value in how.items())
+    return SEARCH, MADE.format(place=place.name, how=words), "cockpit"
+
+
+def tab(page, name):
+    "Turn to a tab."
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def kept(page, name):
+    "Keep a picture of the page for the documentation, where somebody wants them."
+    if place := os.environ.get("IMGREC_SCREENSHOTS"):
+        page.wait_for_timeout(700)
+        page.screenshot(path=Path(place) / f"cockpit_{name.lower()}.png", full_page=True)
+
+
+def test_a_search_is_shaped_started_steered_and_read(voila, page, folder, searched):
+    write_notebook(folder / "helm.ipynb", *cells(searched, budget=30, epochs=25))
+    page.set_viewport_size({"width": 1000, "height": 760})
+    open_voila(page, voila, "helm.ipynb")
+    expect(button(page, "Start")).to_be_enabled(timeout=SLOW)
+    page.get_by_label("depth, largest").fill("2")
+    page.get_by_label("depth, largest").press("Enter")
+    expect(page.get_by_text("Moved: depth is 1 to 2, was 1 to 3")).to_be_visible()
+    kept(page, "Space")
+    button(page, "Start").click()
+    expect(page.get_by_text("Starting").first).to_be_visible(timeout=2000)
+    tab(page, "Now")
+    expect(page.get_by_text("trial 1 is at")).to_be_visible(timeout=SLOW)
+    before = page.get_by_text("trial 1 is at").inner_text()
+    expect(page.get_by_text(before, exact=True)).to_have_count(0, timeout=SLOW)
+    assert attached(searched).space.entries["depth"].high == 2, "what was moved is searched"
+    button(page, "Pause").click()
+    expect(page.get_by_text("Paused.")).to_be_visible(timeout=SLOW)
+    tab(page, "Run")
+    page.get_by_label("Point").fill("width=8 depth=2 learning_rate=0.01")
+    button(page, "Add").click()
+    expect(page.get_by_text("Next by hand: width=8, depth=2")).to_be_visible(timeout=SLOW)
+    button(page, "Skip").click()
+    until(lambda: attached(searched).snapshot().trials[1].reason == "skipped by hand", 60)
+    button(page, "Resume").click()
+    expect(page.get_by_text("Paused.")).to_have_count(0, timeout=SLOW)
+    until(lambda: len(attached(searched).snapshot().trials) >= 2, 60)
+    kept(page, "Run")
+    until(lambda: attached(searched).snapshot().with_status("finished"), 120)
+    tab(page, "Now")
+    page.wait_for_timeout(1500)
+    kept(page, "Now")
+    tab(page, "Table")
+    expect(page.get_by_text("skipped by hand")).to_be_visible()
+    trial = page.get_by_role("spinbutton", name="Trial")
+    trial.fill("2")
+    trial.press("Enter")
+    button(page, "Pin").click()
+    expect(button(page, "Unpin")).to_be_visible()
+    kept(page, "Table")
+    button(page, "Why this one?").click()
+    expect(page.get_by_role("tab", name="Understand", selected=True)).to_be_visible()
+    expect(page.get_by_text("chosen by hand")).to_be_visible(timeout=SLOW)
+    kept(page, "Understand")
+    button(page, "Stop").first.click()
+    expect(page.get_by_text(re.compile("^(Stopped|Done)"))).to_be_visible(timeout=SLOW)
+    tab(page, "Finish")
+    expect(page.get_by_text("How sure the best trial is")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text(re.compile("Noise floor: "))).to_be_visible(timeout=SLOW)
+    page.wait_for_timeout(2000)
+    kept(page, "Finish")
+    trials = attached(searched).snapshot().trials
+    assert trials[2].point["depth"] == 2 and trials[2].by == "hand"
+
+
+@pytest.mark.skipif(not bridge_ready(), reason="the extra imgrec[ui] is missing")
+def test_the_learning_curves_have_words(voila, page, folder, searched):
+    write_notebook(folder / "words.ipynb", *cells(searched, budget=1, epochs=2))
+    open_voila(page, voila, "words.ipynb")
+    button(page, "Start").click()
+    expect(page.get_by_text(re.compile("^Done"))).to_be_visible(timeout=SLOW)
+    tab(page, "Now")
+    expect(page.get_by_role("img", name=re.compile("Learning curves of val_"))).to_be_visible()
+    assert len(TABS) == page.get_by_role("tab").count()
+
+
+def test_a_restarted_kernel_finds_the_search_and_a_stored_page_shows_it(lab, page, searched):
+    write_notebook(lab.folder / "found.ipynb", *cells(searched, budget=300, epochs=400))
+    notebook = Lab(page, lab, "found.ipynb")
+    notebook.run(3)
+    button(page, "Start").click()
+    until(lambda: searched.exists() and attached(searched).snapshot().with_status("running"))
+    notebook.restart()
+    assert attached(searched).running, "the search has not noticed"
+    notebook.run(3)
+    expect(button(page, "Pause")).to_be_enabled(timeout=SLOW)
+    expect(page.get_by_text(re.compile("of 300 trials"))).to_be_visible()
+    tab(page, "Run")
+    until(lambda: attached(searched).snapshot().trials[1].curve)
+    engine = psutil.Process(int((searched / "journal.log.lock").read_text().split()[1]))
+    for each in engine.children():
+        if "spawn_main" in " ".join(each.cmdline()):
+            each.kill()
+    expect(page.get_by_text("begun 2 times")).to_be_visible(timeout=SLOW)
+    button(page, "Stop").first.click()
+    expect(page.get_by_text(re.compile("^Stopped"))).to_be_visible(timeout=SLOW)
+    page.wait_for_timeout(3000)  # the stored picture follows
+    notebook.save()
+    page.reload()
+    again = Lab(page, lab, "found.ipynb")
+    still = again.output(2)
+    expect(still.get_by_text(re.compile("^Stopped"))).to_be_visible(timeout=SLOW)
+    expect(still.get_by_text("begun 2 times")).to_be_visible()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to a process alone")
+def test_tune_serves_the_cockpit_behind_a_token(page, tmp_path):
+    words = ["tune", "digits", "--ui", "--trials", "2", "--epochs", "1", "--image-size", "12"]
+    command = [sys.executable, "-m", "imgrec", *words]
+    environment = {**os.environ, "BROWSER": "true", "PYTHONUNBUFFERED": "1"}
+    how = {"cwd": tmp_path, "env": environment, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, **pipes, **how) as process:
+        try:
+            address = next(
+                found[0] for line in process.stdout if (found := re.search(r"http://\S+", line))
+            )
+            assert address.startswith("http://127.0.0.1:") and "token=" in address
+            with urllib.request.urlopen(address.split("?")[0], timeout=60) as refused:
+                assert "login" in refused.url, "without the token there is a door"
+            arguments = [each.cmdline() for each in psutil.Process(process.pid).children()]
+            assert arguments and "token" not in str(arguments), "nobody reads it in a list"
+            page.goto(address)
+            expect(button(page, "Start")).to_be_enabled(timeout=SLOW)
+            button(page, "Start").click()
+            expect(page.get_by_text(re.compile("^Done"))).to_be_visible(timeout=SLOW)
+        finally:
+            process.send_signal(signal.SIGINT)
+            rest = process.stdout.read()
+            assert process.wait(60) == 130 and "is closed" in rest, rest
+    assert len(attached(tmp_path / "search").snapshot().with_status("finished")) == 2
