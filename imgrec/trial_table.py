@@ -189,7 +189,7 @@ _CSS = """<style>
   white-space: nowrap; vertical-align: top}
 .imgrec-trials th {border-bottom: 1px solid #8888; font-weight: 600}
 .imgrec-trials .number {text-align: right; font-variant-numeric: tabular-nums}
-.imgrec-trials td.text {white-space: normal; min-width: 12em; max-width: 44em;
+.imgrec-trials td.text {white-space: normal; min-width: 8em; max-width: 44em;
   overflow-wrap: anywhere}
 .imgrec-trials tr.best td {font-weight: 700}
 .imgrec-trials tr.pinned td {background: #0173b214}

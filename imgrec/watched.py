@@ -80,11 +80,11 @@ def doubts_of(
     if found is None:
         return (), f"Which trials cannot be told from the best is not known: {why_not}"
     floor = f"differences below {found.noise_floor:.2g} say nothing"
-    if not found.ties:
-        return (), f"No other trial is as good as the best; {floor}."
-    count = len(found.ties)
-    which = "1 trial is" if count == 1 else f"{count} trials are"
-    return found.ties, f"{which} not told from the best by a paired test; {floor}."
+    ties = tuple(trial for trial in found.ties if trial != found.best)
+    if not ties:
+        return (), f"A paired test tells the best from all others; {floor}."
+    which = "1 trial is" if len(ties) == 1 else f"{len(ties)} trials are"
+    return ties, f"{which} not told from the best by a paired test; {floor}."
 
 # %% ../nbs/18n_watched.ipynb #f268fe2a
 TICK = 0.25  # Seconds between two looks

@@ -71,7 +71,7 @@ def kept(page, name):
 
 
 def test_a_search_is_shaped_started_steered_and_read(voila, page, folder, searched):
-    write_notebook(folder / "helm.ipynb", *cells(searched, budget=30, epochs=25))
+    write_notebook(folder / "helm.ipynb", *cells(searched, budget=30, epochs=100))
     page.set_viewport_size({"width": 1000, "height": 760})
     open_voila(page, voila, "helm.ipynb")
     expect(button(page, "Start")).to_be_enabled(timeout=SLOW)
