@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options as ask
-from .budget import Budget, limits_of
+from .budget import Budget
 from .core import CatalogError, OptionError
 from .handover import begin, echo_csv, hand_over, hand_over_best, load_folder, next_steps
 from .terminal import PoliteGroup, printable, waiting
@@ -108,6 +108,23 @@ def train(
         raise typer.Exit(130)
     hand_over(run, run.model, splits, output, notes)
 
+# %% ../nbs/25_cli.ipynb #a2c4957d
+def _tune(
+    pictures: tuple, model: str, space: Path | None, how: dict[str, Any], then: tuple
+) -> None:
+    "Make a search of plain values, and run it here, leave it to itself, or serve its cockpit."
+    from imgrec.tuning import order_of, planned_search
+
+    output, detach, ui = then
+    order = order_of(pictures, model, space, how)
+    if ui:
+        from imgrec.served import serve_cockpit
+
+        return serve_cockpit(order)
+    begin(output)
+    search, notes = planned_search(**order)
+    hand_over_best(search, output, notes, detach)
+
 # %% ../nbs/25_cli.ipynb #1c6f3c9c
 @app.command()
 def tune(
@@ -145,21 +162,9 @@ def tune(
     how: dict[str, Any] = {"strategy": strategy, "objective": objective, "executor": executor}
     how |= {"executions_per_trial": executions, "folds": folds, "workers": workers, "seed": seed}
     how |= {"epochs": epochs, "pruning": pruning, "directory": directory, "if_exists": if_exists}
-    limits = Budget(minutes, trials or (None if minutes else 8), ram_gb, disk_gb)
-    how |= {"budget": limits_of(limits), "directory": str(directory)}
-    parts = (mirror, valid, test, seed)
-    pictures = {"folder": folder, "parts": parts, "size": image_size, "data": data}
-    order: dict[str, Any] = {"pictures": pictures, "model": model, "how": how}
-    order["space"] = None if space is None else str(space)
-    if ui:
-        from imgrec.served import serve_cockpit
-
-        return serve_cockpit(order)
-    begin(output)
-    from imgrec.tuning import planned_search
-
-    search, notes = planned_search(**order)
-    hand_over_best(search, output, notes, detach)
+    how["budget"] = Budget(minutes, trials or (None if minutes else 8), ram_gb, disk_gb)
+    pictures = folder, (mirror, valid, test, seed), image_size, data
+    _tune(pictures, model, space, how, (output, detach, ui))
 
 # %% ../nbs/25_cli.ipynb #4e58f0ad
 @app.command()

@@ -61,7 +61,7 @@ search, notes = planned_search(**json.loads({json.dumps(dict(order))!r}))
     return [first, "TuningCockpit(search)"]
 
 # %% ../nbs/24i_served.ipynb #e6aac15e
-def free_port() -> int:
+def free_port() -> int:  # Its number
     "A port of 127.0.0.1 that nobody listens on."
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -84,6 +84,9 @@ def _end(process: subprocess.Popen, patience: float = 10.0) -> None:
     process.wait()
 
 # %% ../nbs/24i_served.ipynb #bde26e22
+#| export
+
+# %% ../nbs/24i_served.ipynb #1c5c09b9
 def _listens(address: str) -> bool:
     "Whether somebody listens where a page should be."
     port = int(address.split(":")[2].split("/")[0])
@@ -101,7 +104,7 @@ def _wait_for(process: subprocess.Popen, address: str, log: Path, patience: floa
         time.sleep(0.05)
     raise ImgrecError(f"Voila has not begun to serve the page:\n{log.read_text()[-2000:]}")
 
-
+# %% ../nbs/24i_served.ipynb #740d7f13
 @contextmanager
 def served(
     cells: list[str],  # Python
