@@ -1,5 +1,6 @@
 """The cockpit in a real browser: a search is shaped, started, steered, found again, ended."""
 
+import json
 import os
 import re
 import signal
@@ -146,23 +147,23 @@ def test_a_restarted_kernel_finds_the_search_and_a_stored_page_shows_it(lab, pag
     assert attached(searched).running, "the search has not noticed"
     notebook.run(3)
     expect(button(page, "Pause")).to_be_enabled(timeout=SLOW)
-    expect(page.get_by_text(re.compile("of 300 trials"))).to_be_visible()
+    expect(page.get_by_text(re.compile("of 300 trials")).first).to_be_visible()
     tab(page, "Run")
     until(lambda: attached(searched).snapshot().trials[1].curve)
     engine = psutil.Process(int((searched / "journal.log.lock").read_text().split()[1]))
     for each in engine.children():
         if "spawn_main" in " ".join(each.cmdline()):
             each.kill()
-    expect(page.get_by_text("begun 2 times")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("begun 2 times").first).to_be_visible(timeout=SLOW)
     button(page, "Stop").first.click()
-    expect(page.get_by_text(re.compile("^Stopped"))).to_be_visible(timeout=SLOW)
-    page.wait_for_timeout(3000)  # the stored picture follows
-    notebook.save()
-    page.reload()
-    again = Lab(page, lab, "found.ipynb")
-    still = again.output(2)
+    expect(page.get_by_text(re.compile("^Stopped")).first).to_be_visible(timeout=SLOW)
+    kept_html = until(lambda: "Stopped. " in str(saved := notebook.save()) and saved, 30)
+    (lab.folder / "kept_cockpit.ipynb").write_text(json.dumps(kept_html))
+    page.goto(lab.address("lab/tree/kept_cockpit.ipynb?reset"))  # whose kernel knows nothing of it
+    still = page.locator(".jp-CodeCell").nth(2).locator(".jp-Cell-outputArea")
     expect(still.get_by_text(re.compile("^Stopped"))).to_be_visible(timeout=SLOW)
     expect(still.get_by_text("begun 2 times")).to_be_visible()
+    expect(still.get_by_role("img", name=re.compile("Learning curves"))).to_be_visible()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to a process alone")
