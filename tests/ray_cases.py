@@ -73,7 +73,8 @@ def cluster():
 @contextmanager
 def machine(cluster, cpus=1):
     "One machine more, for a while."
-    node = cluster.add_node(num_cpus=cpus, node_name=f"m{len(ray.nodes())}", **SMALL)
+    name = f"m{len(ray.nodes())}"
+    node = started(lambda: cluster.add_node(num_cpus=cpus, node_name=name, **SMALL))
     try:
         yield node
     finally:
