@@ -264,6 +264,12 @@ def _busy(watched: Watched) -> bool:
     return watched.errands.busy or watched.runs.busy or watched.search.running
 
 
+def _wrong(watched: Watched) -> str:
+    "What has kept a search from going on; a hand that was refused has not."
+    said = (watched.runs.problem, watched.errands.problem, watched.trouble)
+    return next((text for text in said if text), "") or _died(watched)
+
+
 def _wait(watched: Watched, timeout: float | None) -> bool:
     "Sleep in short steps until a search has ended, or the time is over."
     end = None if timeout is None else time.monotonic() + timeout
@@ -276,9 +282,8 @@ def _wait(watched: Watched, timeout: float | None) -> bool:
         print("Nobody waits any more; the search goes on, and the cockpit steers it.")
         return False
     watched.tell()
-    state, message = watched.search.snapshot(), watched.view().message
-    if message or state.fatal:
-        raise SearchError(f"The search has ended by an error. {message or state.fatal}")
+    if wrong := watched.search.snapshot().fatal or _wrong(watched):
+        raise SearchError(f"The search has ended by an error. {wrong}")
     return True
 
 # %% ../nbs/18n_watched.ipynb #061c42cc

@@ -390,6 +390,15 @@ def test_pins_that_cannot_be_read_are_said_and_not_written_over(few, tmp_path):
     assert (tmp_path / "pins.json").read_text() == "{not mine"
 
 
+def test_a_hand_that_was_refused_has_not_ended_the_search(few, tmp_path):
+    state = CockpitState(a_search(few, tmp_path))
+    state.start()
+    assert state.wait(30)
+    state.enqueue("depth=9")
+    assert "depth=9 is not in" in state.view().message
+    assert state.wait(30) is True, "the search has ended well"
+
+
 def test_wait_is_left_politely(few, tmp_path, capsys):
     state = CockpitState(a_search(few, tmp_path, budget=400, epochs=20))
     state.start()
