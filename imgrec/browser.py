@@ -252,6 +252,10 @@ class CatalogBrowser(Panel):
         "The catalog with all marks, also those made in other browsers of it."
         return self.state.catalog
 
+    def leave(self) -> None:
+        "Follow the marks of other browsers no more."
+        self.state.marks.watchers.remove(self.state.tell)
+
     def snapshot(self) -> HTML:
         "What is shown now, as HTML that stays in a stored notebook."
         return HTML(sheet_html(self.state.view(), self.thumbs))

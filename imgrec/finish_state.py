@@ -25,6 +25,7 @@ from imgrec.closing import (
     closing_status,
 )
 from .core import ImgrecError
+from .errands import Errands
 from .finish import May, confusion_answer, looked, may_of, mistakes_answer, standing_answer
 from .newest import Newest
 from .state import SearchState
@@ -97,9 +98,8 @@ def _keep(finish: "FinishState", key: tuple[str, int], make: Callable[[], Any]) 
 LOOK = 0.5  # Seconds between two looks at a process
 
 
-def _do(finish: "FinishState", wish: tuple[str, Any]) -> None:
+def _do(finish: "FinishState", what: str, order: Any = None) -> None:
     "Begin or cancel a last training, and say how that went."
-    what, order = wish
     try:
         if what == "cancel":
             cancel_closing(finish.search.directory)
@@ -197,7 +197,7 @@ class FinishState:
         self.chosen = False  # Whether somebody has chosen the trial, or it is the best
         self.made: dict[tuple[str, int | None], Any] = {}
         self.background = Newest(partial(_make, self), patience=10.0)
-        self.hands = Newest(partial(_do, self), patience=0.0)
+        self.hands = Errands(self.tell)
         self.process: Any = None
         self.watching: threading.Thread | None = None
         self.message, self.failed = "", False
@@ -231,7 +231,7 @@ class FinishState:
 
     def cancel(self) -> None:
         "End what is under way; what was trained stays."
-        self.hands.wish(("cancel", None))
+        self.hands.send("", partial(_do, self, "cancel"), quiet=True)
 
     def refresh(self) -> None:
         "Look at the search."
@@ -276,7 +276,8 @@ def _order(finish: FinishState, step: str, seeds: int, test: bool, folder: str) 
     if against or view.trial is None:
         finish.say(against, failed=True)
         return
-    finish.hands.wish(("begin", Order(view.trial, seeds, test, folder)))
+    order = Order(view.trial, seeds, test, folder)
+    finish.hands.send("", partial(_do, finish, "begin", order), quiet=True)
 
 
 def _wait(finish: FinishState, timeout: float) -> bool:

@@ -7,17 +7,42 @@ __all__ = ['PAUSE', 'Panel']
 
 # %% ../nbs/18n_panel.ipynb #8279631f
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
 import ipywidgets as widgets
+from IPython import get_ipython
 from IPython.display import HTML, display
 
 from .bridge import HIDDEN
 
+# %% ../nbs/18n_panel.ipynb #c9f9568e
+def _running_cell() -> tuple[str, str]:
+    "The cell that makes this panel, and the message that has it run; empty outside of a kernel."
+    parent: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)() or {}
+    cell = parent.get("metadata", {}).get("cellId", "")
+    return str(cell or ""), str(parent.get("header", {}).get("msg_id", ""))
+
+
+def _replaces(new: tuple[str, str], old: tuple[str, str]) -> bool:
+    "Whether one is a later run of the same cell."
+    return bool(new[0]) and new[0] == old[0] and new[1] != old[1]
+
+
+def _close_below(widget: widgets.Widget) -> None:
+    "Close all that a widget is made of."
+    parts = [each for each in widget.trait_values().values() if isinstance(each, widgets.Widget)]
+    for part in [*getattr(widget, "children", ()), *parts]:
+        _close_below(part)
+        part.close()
+
 # %% ../nbs/18n_panel.ipynb #399d3d9d
 PAUSE = 2.0  # Seconds from a change to its picture, which holds the changes after it as well
+
+
+_OPEN: "weakref.WeakSet[Panel]" = weakref.WeakSet()  # Those that were not closed
 
 
 def _rule(mark: str) -> widgets.HTML:
@@ -35,12 +60,28 @@ class Panel(widgets.VBox):
         self._mark = f"imgrec-kept-{uuid4().hex}"
         self._timer: threading.Timer | None = None
         self._turn, self._shown = threading.Lock(), False
-        self.rule = _rule(self._mark)
+        self.rule, self._cell = _rule(self._mark), _running_cell()
+        for other in [each for each in _OPEN if _replaces(self._cell, each._cell)]:
+            other.close()
+        _OPEN.add(self)
         super().__init__([*children, self.rule], layout={"width": "100%"})
 
     def snapshot(self) -> Any:
         "What is shown now, with a `_repr_html_`."
         raise NotImplementedError(f"{type(self).__name__} needs a method snapshot().")
+
+    def leave(self) -> None:
+        "End what goes on for this panel alone, such as looking at a search; nothing by default."
+
+    def close(self) -> None:
+        "Take the panel off the page for good, with all its widgets and what goes on for it."
+        if self in _OPEN:  # it is whole: a widget that could not be made is closed, too
+            _OPEN.discard(self)
+            self.leave()
+            with self._turn:
+                self._shown = False
+            _close_below(self)
+        super().close()
 
     def keep(self) -> None:
         "Let the stored notebook show the panel as it is now; to be called when it has changed."
@@ -54,6 +95,8 @@ class Panel(widgets.VBox):
         "Put a new picture into the place of the one before."
         with self._turn:
             self._timer = None
+            if not self._shown:  # closed in the meantime
+                return
         display(self._picture(), display_id=self._mark, update=True)
 
     def _picture(self) -> HTML:

@@ -93,14 +93,6 @@ class RunTab:
         with self.quiet:
             _show(self, view)
 
-    def still(
-        self,
-        view: CockpitView,  # What is to be shown
-    ) -> list[str]:  # Lines of text
-        "Meters and workers in words, for a stored notebook."
-        workers = [" ".join([f"{s.name}: {s.doing}", s.memory]).strip() for s in view.seats]
-        return [*(meter.text for meter in view.meters), *workers]
-
 # %% ../nbs/18u_run_tab.ipynb #82edfbe5
 def _meter_bar(name: str) -> widgets.FloatProgress:
     "A bar that is full when a limit is reached."

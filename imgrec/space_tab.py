@@ -173,13 +173,6 @@ class SpaceTab:
         with self.quiet:
             _show(self, view)
 
-    def still(
-        self,
-        view: CockpitView,  # What is to be shown
-    ) -> list[str]:  # Lines of text
-        "The space in words, for a stored notebook."
-        return [f"{each.name}: {each.text}" for each in view.controls]
-
 # %% ../nbs/18t_space_tab.ipynb #aa860f02
 def _arranged(tab: SpaceTab) -> list[Any]:
     "The widgets, from top to bottom."

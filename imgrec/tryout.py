@@ -16,6 +16,7 @@ import ipywidgets as widgets
 from .classifier import Classifier
 from .data import Splits
 from .fittings import Snapshot, heading, listen, put, say, sentence
+from .panel import Panel
 from .pen import drawn
 from .tryout_parts import FIGURES, TryoutParts, parts_of, show_view, still_of
 from .tryout_state import TryoutState
@@ -107,7 +108,7 @@ def _connect(state: TryoutState, parts: TryoutParts) -> None:
         hear(parts.pad, lambda _: _drew(state, parts), "pixels")
 
 # %% ../nbs/21_tryout.ipynb #853afb9c
-class TryPictures(widgets.VBox):
+class TryPictures(Panel):
     "Tries pictures on a classifier: display it."
 
     def __init__(
@@ -117,7 +118,7 @@ class TryPictures(widgets.VBox):
     ) -> None:
         self.state = TryoutState(classifier, splits)
         self.parts = parts_of(self.state.classifier.spec, self.state.tests)
-        super().__init__(_arranged(self.parts), layout=widgets.Layout(width="100%"))
+        super().__init__(_arranged(self.parts))
         _connect(self.state, self.parts)
         self.state.watchers.append(self.show)
         if self.state.tests:
@@ -128,6 +129,11 @@ class TryPictures(widgets.VBox):
         "Show the state as it is now; for code that has changed it."
         with self.parts.lock:
             show_view(self.parts, self.state.view())
+        self.keep()
+
+    def leave(self) -> None:
+        "Show nothing more."
+        self.state.watchers.remove(self.show)
 
     def wait(
         self,

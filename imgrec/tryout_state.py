@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ from .core import ClassifierError, ImgrecError, OptionError, unknown
 from .data import Splits
 from .export import load_classifier
 from .familiarity import check_splits
+from .newest import Newest
 from .thumbnails import Thumbnails
 from .trying import Reference, answer, lines_of, reference_of
 from imgrec.tryout_following import (
     FOLLOWING,
-    Errand,
     Found,
     TryoutView,
     Wish,
@@ -132,16 +133,16 @@ def _answer(state: "_Hands", wish: Wish, due: set[str]) -> None:
         pngs = {"picture": picture_png(changed), "answer": answer_png(prediction, true)}
         found = replace(found, changed=changed, prediction=prediction, pngs={**found.pngs, **pngs})
     state.wish, state.found = wish, replace(found, due=found.due | due)
-    state.following.ask()
+    state.following.wish(None)
 
 # %% ../nbs/20g_tryout_state.ipynb #3618cb15
-def _follow(state: "_Hands", stale: Callable[[], bool]) -> None:
+def _follow(state: "_Hands", _: None) -> None:
     "Find what is due, one thing after the other, until somebody wishes for something else."
     for what in FOLLOWING:
         with state.lock:
             wish, found = state.wish, state.found
             known = state.reference, state.thumbs
-        if stale() or what not in found.due:
+        if state.following.stale or what not in found.due:
             continue
         try:
             found = add(what, state.classifier, wish, found, *known)
@@ -157,7 +158,7 @@ def _follow(state: "_Hands", stale: Callable[[], bool]) -> None:
             state.tell()
 
 # %% ../nbs/20g_tryout_state.ipynb #b48c9d69
-def _look(state: "_Hands", stale: Callable[[], bool]) -> None:
+def _look(state: "_Hands", _: None) -> None:
     "Look at the training pictures, once; before it, make ready what the first slider needs."
     splits, black = state.splits, np.zeros(state.classifier.spec.shape, np.uint8)
     vary_many(black, [{}])  # compiles
@@ -175,7 +176,7 @@ def _look(state: "_Hands", stale: Callable[[], bool]) -> None:
             state.found = replace(state.found, due=state.found.due | {"nearest"})
             state.wish = replace(state.wish)  # what is under way knows nothing of this
         if state.wish.pixels is not None:
-            state.following.ask()
+            state.following.wish(None)
     state.tell()
 
 # %% ../nbs/20g_tryout_state.ipynb #4ab5191f
@@ -211,9 +212,9 @@ class _Hands:
         self.thumbs: Thumbnails | None = None
         self.ground = Ground()
         self.watchers: list[Callable[[], None]] = []  # Called when there is something to show
-        self.following = Errand(lambda stale: _follow(self, stale), REST)
-        self.looking = Errand(lambda stale: _look(self, stale))
-        self.looking.ask()
+        self.following = Newest(partial(_follow, self), rest=REST)
+        self.looking = Newest(partial(_look, self))
+        self.looking.wish(None)
 
     @property
     def tests(self) -> int:

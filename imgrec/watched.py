@@ -18,7 +18,7 @@ from typing import Any
 from .budget import used_gb
 from .cockpit_view import Around, CockpitView, Looks, view_of
 from .commands import waiting
-from .core import ImgrecError, SearchError
+from .core import SearchError
 from .draft import Draft, rebased
 from .entries import Entry
 from .errands import Errands, in_words
@@ -97,7 +97,7 @@ def _signs(watched: "Watched") -> tuple:
     told = tuple(path.name for path, _ in waiting(search.directory))
     marks = [search.directory / name for name in ("workers.json", "pins.json")]
     stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in marks)
-    return search.snapshot().events, search.running, told, stamps
+    return search.snapshot().events, search.running, told, stamps, watched.unshown
 
 
 def _doubt(watched: "Watched") -> None:
@@ -131,17 +131,25 @@ def _look(watched: "Watched", last: tuple) -> tuple:
         _think(watched)
         now = _signs(watched)
         watched.trouble = ""
-    except (ImgrecError, OSError) as error:  # a damaged journal, a folder that is gone
+    except Exception as error:  # a damaged journal, a folder that is gone: said, and looked on
         watched.trouble, now = in_words(error), (in_words(error),)
     if now != last:
         watched.tell()
     return now
 
 
+def _goes_on(watched: "Watched") -> bool:
+    "Whether somebody watches; where nobody does, the next one who does needs another thread."
+    with watched.guard:
+        if not watched.watchers:
+            watched._eyes = None
+        return bool(watched.watchers)
+
+
 def _follow(reference: "weakref.ref[Watched]") -> None:
-    "Look until nobody has the search any more; the body of the thread."
+    "Look until nobody watches, or has the search any more; the body of the thread."
     last: tuple = ()
-    while (watched := reference()) is not None:
+    while (watched := reference()) is not None and _goes_on(watched):
         last = _look(watched, last)
         del watched
         time.sleep(TICK)
@@ -156,7 +164,7 @@ class Watched:
     ) -> None:
         self.search, self.guard, self._turn = search, threading.RLock(), threading.Lock()
         self.draft = Draft(search.space, search.space)
-        self.seen, self.message, self.trouble = Seen(), "", ""
+        self.seen, self.message, self.trouble, self.unshown = Seen(), "", "", ""
         self.errands = Errands(self.tell)  # What a person has asked for
         self.thoughts = Errands(self.tell)  # What takes longer: ties, a forecast
         self.runs = Errands(self.tell)  # A search that runs in this process
@@ -174,19 +182,26 @@ class Watched:
         watcher: Callable[[CockpitView], None],  # Gets a view whenever there is something new
     ) -> None:
         "Show the search to somebody, from now on."
-        self.watchers.append(watcher)
-        if self._eyes is None:
-            me = (weakref.ref(self),)
-            self._eyes = threading.Thread(target=_follow, args=me, name="cockpit", daemon=True)
-            self._eyes.start()
+        with self.guard:
+            self.watchers.append(watcher)
+            if self._eyes is None:
+                me = (weakref.ref(self),)
+                self._eyes = threading.Thread(target=_follow, args=me, name="cockpit", daemon=True)
+                self._eyes.start()
+
+    def unwatch(
+        self,
+        watcher: Callable[[CockpitView], None],  # That watches
+    ) -> None:
+        "Show the search to somebody no more."
+        with self.guard:
+            self.watchers[:] = [each for each in self.watchers if each != watcher]
 
     def tell(self) -> None:
         "Show the view to all who watch; while one is being shown, the newest comes after it."
         with self._turn:
             if self.watchers:
-                view = self.view()
-                for watcher in list(self.watchers):
-                    watcher(view)
+                self.unshown = _shown(self, self.view())
 
     def forget(self) -> None:
         "Forget what went wrong, since somebody tries something else."
@@ -200,6 +215,17 @@ class Watched:
     ) -> bool:  # Whether the search has ended
         "Wait until the search has ended, and raise what has ended it; Ctrl-C leaves it running."
         return _wait(self, timeout)
+
+# %% ../nbs/18n_watched.ipynb #e90bbfcb
+def _shown(watched: Watched, view: CockpitView) -> str:
+    "Show a view to all who watch; what went wrong with that."
+    wrong = ""
+    for watcher in list(watched.watchers):
+        try:
+            watcher(view)
+        except Exception as error:  # said at the helm, and the others see the view
+            wrong = in_words(error)
+    return wrong
 
 # %% ../nbs/18n_watched.ipynb #0ae4f1d0
 def _pins(watched: Watched) -> tuple[Pins, str]:
@@ -228,6 +254,7 @@ def _around(watched: Watched) -> Around:
         watched.draft = rebased(watched.draft, search.space)
     lines = (watched.errands, watched.thoughts, watched.runs)
     said = [watched.message, *(line.problem for line in lines), watched.trouble, wrong]
+    said.append(watched.unshown)
     return Around(
         declared=declared_in(search) or watched.draft.base.entries,
         draft=watched.draft,
@@ -251,7 +278,7 @@ def _view(watched: Watched) -> CockpitView:
     "What is to be shown; where that cannot be read now, what was shown last, with the reason."
     try:
         watched.latest = view_of(watched.search.snapshot(), _around(watched))
-    except (ImgrecError, OSError) as error:  # a damaged journal, a folder that is gone
+    except Exception as error:  # a damaged journal, a folder that is gone: said
         if watched.latest is None:
             raise
         watched.trouble = in_words(error)

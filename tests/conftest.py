@@ -74,6 +74,15 @@ def figures_are_closed() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def panels_are_closed() -> Iterator[None]:
+    "No cockpit of a test looks at its search in the next one."
+    yield
+    if "imgrec.panel" in sys.modules:
+        for panel in list(sys.modules["imgrec.panel"]._OPEN):
+            panel.close()
+
+
+@pytest.fixture(autouse=True)
 def fresh_start(request: pytest.FixtureRequest) -> None:
     "Each test has its own seed, and Keras counts layers from one: order changes no result."
     name = request.node.nodeid.removesuffix(f"@{request.path.stem}")  # as several processes add

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -21,8 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from waiting import until
 
 from imgrec import journal as journals
+from imgrec import panel, watched
 from imgrec import view as views
-from imgrec import watched
 from imgrec.cockpit import TABS, TuningCockpit, snapshot_of
 from imgrec.cockpit_state import CockpitState, attach
 from imgrec.controls import moved, switched, ticks_of
@@ -449,6 +450,51 @@ def test_a_state_that_nobody_has_is_forgotten_with_its_thread(few, tmp_path):
     until(lambda: gc.collect() >= 0 and gone() is None, 10)
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_nobody_looks_for_nobody_and_who_comes_again_is_shown(few, tmp_path):
+    state, heard = CockpitState(a_search(few, tmp_path)), []
+    state.watch(heard.append)
+    first = state._eyes
+    until(lambda: heard, 5)
+    state.unwatch(heard.append)
+    first.join(5)
+    assert not first.is_alive() and state._eyes is None
+    heard.clear()
+    state.watch(heard.append)
+    until(lambda: heard, 5)
+
+
+def test_who_cannot_show_it_is_told_and_the_others_are_shown(few, tmp_path):
+    state, heard, broken = CockpitState(a_search(few, tmp_path)), [], [True]
+
+    def shows(view):
+        if broken:
+            raise ZeroDivisionError("no room")
+
+    state.watch(shows)
+    state.watch(lambda view: heard.append(view.message))
+    until(lambda: heard and "ZeroDivisionError: no room" in heard[-1], 5)
+    assert state._eyes.is_alive()
+    broken.clear()
+    state.sort("newest")
+    until(lambda: heard[-1] == "", 5)
+
+
+def test_a_cell_that_is_run_again_closes_its_cockpit_and_no_other(few, tmp_path, monkeypatch):
+    runs, search = iter("1123"), a_search(few, tmp_path)
+    cells = iter(["here", "here", "here", "there"])
+    ran = lambda: {"metadata": {"cellId": next(cells)}, "header": {"msg_id": next(runs)}}  # noqa: E731
+    monkeypatch.setattr(panel, "get_ipython", lambda: SimpleNamespace(get_parent=ran))
+    first, beside, again, elsewhere = (TuningCockpit(search) for _ in range(4))
+    state = again.state
+    assert [each.show in state.watchers for each in (first, beside, again, elsewhere)] == [
+        *[False] * 2,
+        *[True] * 2,
+    ]
+    assert first.helm.start.comm is None and first.comm is None
+    again.helm.start.click()
+    assert again.wait(60) and "Done" in elsewhere.helm.headline.value
 
 
 def test_a_damaged_journal_is_said_and_looked_at_on(few, tmp_path):

@@ -44,6 +44,7 @@ from imgrec.export import save
 from imgrec.familiarity import WIDEST, familiarity, fitting, measure_of, seeing
 from imgrec.intervals import interval
 from imgrec.models import build_model
+from imgrec.newest import Newest
 from imgrec.train import fit
 from imgrec.trying import (
     ALIKE,
@@ -55,7 +56,7 @@ from imgrec.trying import (
     turn_of,
 )
 from imgrec.tryout import TryPictures
-from imgrec.tryout_following import FOLLOWING, Errand
+from imgrec.tryout_following import FOLLOWING
 from imgrec.tryout_parts import FIGURES, nearest_html
 from imgrec.tryout_plots import BARS, answer_png, bars_of, large, picture_png, plot_answer
 from imgrec.tryout_sources import (
@@ -580,23 +581,23 @@ def test_only_the_newest_wish_is_followed(monkeypatch):
     assert asked[-1] == 50 and len(asked) <= 5, "most of them were passed over"
 
 
-def test_an_errand_ends_and_begins_anew_and_outlives_errors(monkeypatch):
+def test_a_thread_ends_and_begins_anew_and_outlives_errors(monkeypatch):
     seen, told = [], []
     monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_value))
 
-    def work(stale):
-        seen.append(stale())
-        if len(seen) == 1:
+    def work(wish):
+        seen.append((wish, newest.stale))
+        if wish == 0:
             raise ValueError("once")
 
-    errand = Errand(work, rest=0.05)
-    for _ in range(2):
-        errand.ask()
-        thread = errand.thread
-        assert errand.wait(5) and not errand.busy
+    newest = Newest(work, rest=0.05)
+    for wish in range(2):
+        newest.wish(wish)
+        thread = newest.thread
+        assert newest.wait(5) and not newest.busy
         thread.join(5)
-        assert not thread.is_alive() and errand.thread is None
-    assert seen == [False, False] and [str(each) for each in told] == ["once"]
+        assert not thread.is_alive() and newest.thread is None
+    assert seen == [(0, False), (1, False)] and [str(each) for each in told] == ["once"]
 
 
 def test_who_looks_is_told_when_the_training_pictures_are_known():
