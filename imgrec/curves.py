@@ -88,9 +88,10 @@ def plot_curves(
     for curve in curves:
         if curve.role != "earlier":
             label = f"trial {curve.trial}\n{curve.role}"
-            ax.plot(curve.epochs, curve.values, label=label, **_STYLES[curve.role])
+            marks = _STYLES[curve.role] | {"markevery": -(-len(curve.epochs) // 25) or 1}
+            ax.plot(curve.epochs, curve.values, label=label, **marks)
     if line and curves:
-        ax.plot(list(line), list(line.values()), label="needed to\ngo on", **_STYLES["needed"])
+        ax.plot(list(line), list(line.values()), label="needed\nto go on", **_STYLES["needed"])
     ax.set_xlabel("epoch")
     ax.set_ylabel(objective, parse_math=False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -13,6 +13,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from .answer_place import AnswerPlace
+from .answers import Answer
 from .bridge import copier
 from .finish_state import FinishState, FinishView
 from imgrec.fittings import (
@@ -139,7 +140,7 @@ class FinishTab:
             sentence() for _ in range(5)
         )
         tip = "The chosen trial as a short program, without the search"
-        look = {"description": "As code", "tooltip": tip, "layout": {"width": "100%"}}
+        look = {"description": "As code", "tooltip": tip, "layout": {"width": "auto"}}
         self.code = widgets.Textarea(rows=10, **look)
         self.copy = copier("", "Copy the code", "Copy the program into the clipboard")
         self.box = widgets.VBox(_arranged(self), layout={"width": "100%"})
@@ -159,13 +160,12 @@ class FinishTab:
         self.state.choose(trial)
         _show(self)
 
-    def still(self) -> list[tuple[str, bytes | None, list[str]]]:
-        "What is known, for a stored notebook: title, figure, and lines of text."
+    def still(self) -> list[Answer]:
+        "What is known, for a stored notebook."
         view = self.state.view()
-        answers = [each for each in (view.standing, view.confusion, view.mistakes) if each.title]
-        found = [(a.title, a.png, [t for t in (a.alt, *a.notes) if t]) for a in answers]
-        result = result_in_words(view)
-        return found + ([("The last training", None, result)] if result else [])
+        found = [each for each in (view.standing, view.confusion, view.mistakes) if each.title]
+        result = tuple(result_in_words(view))
+        return [*found, *([Answer("closed", "The last training", notes=result)] if result else [])]
 
 # %% ../nbs/18s_finish_tab.ipynb #38ff35ee
 def _row(*parts: Any) -> widgets.HBox:

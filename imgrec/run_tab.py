@@ -96,7 +96,7 @@ class RunTab:
 # %% ../nbs/18u_run_tab.ipynb #82edfbe5
 def _meter_bar(name: str) -> widgets.FloatProgress:
     "A bar that is full when a limit is reached."
-    layout = {"width": "160px", "flex": "0 0 auto"}
+    layout = {"width": "96px", "flex": "0 0 auto"}
     return widgets.FloatProgress(max=1.0, description=f"{name} used", style=UNSEEN, layout=layout)
 
 

@@ -158,7 +158,7 @@ class SpaceTab:
             continuous_update=False,
             rows=8,
             style={"description_width": "auto"},
-            layout={"width": "100%"},
+            layout={"width": "auto"},
         )
         self.copy = copier("", "Copy JSON", "Copy the space to the clipboard")
         self.box = widgets.VBox(_arranged(self), layout={"width": "100%"})

@@ -70,7 +70,9 @@ def plot_standing(
     where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.65 / inches(ax)[1])}
     ax.legend(fontsize=9, frameon=False, ncols=columns, columnspacing=1.0, **where)
     luck = in_words(measure, found.optimism, gap=True)
-    titled(ax, f"{len(found.ties)} of {len(found.table)} are ties; the best is {luck} too good")
+    ties = f"{len(found.ties)} of {len(found.table)} are ties"
+    ties = ties if len(found.ties) > 1 else f"no tie among {len(found.table)}"
+    titled(ax, f"{ties}; the best is {luck} too good")
     figure: Any = ax.get_figure(root=True)
     figure.draw_without_rendering()  # now the axes have their size
     step = max(int(np.ceil(0.17 * len(rows) / inches(ax)[1])), 1)  # rows to a name

@@ -120,10 +120,9 @@ class StudyTab:
             before = self.state.view().choices if part else {}
             self.ask("parallel", {**before, **named})
 
-    def still(self) -> list[tuple[str, bytes | None, list[str]]]:
-        "The latest answer, for a stored notebook: title, figure, and lines of text."
-        found = self.state.view().answer
-        return [(found.title, found.png, [line for line in (found.alt, *found.notes) if line])]
+    def still(self) -> list[Answer]:
+        "The latest answer, for a stored notebook."
+        return [self.state.view().answer]
 
 # %% ../nbs/18r_study_tab.ipynb #860eb21b
 def _arranged(tab: StudyTab) -> list[Any]:

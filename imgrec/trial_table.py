@@ -185,12 +185,12 @@ def listing_of(
 # %% ../nbs/18d_trial_table.ipynb #792a4bd2
 _CSS = """<style>
 .imgrec-trials {border-collapse: collapse; font-size: 13px; line-height: 1.5}
-.imgrec-trials th, .imgrec-trials td {padding: 2px 12px 2px 0; text-align: left;
+.imgrec-trials th, .imgrec-trials td {padding: 2px 10px 2px 0; text-align: left;
   white-space: nowrap; vertical-align: top}
 .imgrec-trials th {border-bottom: 1px solid #8888; font-weight: 600}
 .imgrec-trials .number {text-align: right; font-variant-numeric: tabular-nums}
-.imgrec-trials td.text {white-space: normal; min-width: 8em; max-width: 44em;
-  overflow-wrap: anywhere}
+.imgrec-trials td.said {white-space: normal; overflow-wrap: anywhere; font-size: 12px;
+  padding-bottom: 5px}
 .imgrec-trials tr.best td {font-weight: 700}
 .imgrec-trials tr.pinned td {background: #0173b214}
 </style>"""
@@ -207,14 +207,16 @@ def _cells(row: TrialRow) -> list[tuple[str, str]]:
     marks = {"best": row.best, "not told from the best": row.tied, "pinned": row.pinned}
     words = [row.status, *(word for word, marked in marks.items() if marked)]
     score = f"{row.score} ± {row.interval}" if row.interval else row.score
-    said = "; ".join(text for text in (row.note and f"“{row.note}”", row.reason) if text)
     numbers = [score, *row.values, row.epochs, row.seconds, row.parameters]
-    return [
-        ("number", str(row.trial)),
-        ("", ", ".join(words)),
-        *(("number", each) for each in numbers),
-        ("text", said),
-    ]
+    status = ("", ", ".join(words))
+    return [("number", str(row.trial)), status, *(("number", each) for each in numbers)]
+
+
+def _said(row: TrialRow, columns: int, kind: str) -> str:
+    "A line below a row, for what is said of it; empty where nothing is."
+    said = "; ".join(text for text in (row.note and f"“{row.note}”", row.reason) if text)
+    wide = f'<td></td><td class="said" colspan="{columns - 1}">{html.escape(said)}</td>'
+    return f'<tr class="{kind}">{wide}</tr>' if said else ""
 
 # %% ../nbs/18d_trial_table.ipynb #5a59de36
 def listing_html(
@@ -224,12 +226,13 @@ def listing_html(
     if not listing.count:
         return "<p>No trial has begun yet.</p>"
     head = ["trial", "status", f"{listing.objective} ± 95 %", *listing.names]
-    head += ["epochs", "seconds", "parameters", "note, reason"]
-    kinds = ["number", "", *["number"] * (len(head) - 3), "text"]
+    head += ["epochs", "seconds", "parameters"]
+    kinds = ["number", "", *["number"] * (len(head) - 2)]
     lines = [_line("th", list(zip(kinds, head, strict=True)))]
     for row in listing.rows:
         kind = " ".join(["best"] * row.best + ["pinned"] * row.pinned)
         lines.append(_line("td", _cells(row), kind))
+        lines.append(_said(row, len(head), "pinned below" if row.pinned else "below"))
     said = [f"{many(listing.count, 'trial')}, page {listing.page} of {listing.pages}"]
     notes = "".join(f"<p>{html.escape(text)}</p>" for text in [*said, listing.tie_note] if text)
     return f'{_CSS}<table class="imgrec-trials">{"".join(lines)}</table>{notes}'

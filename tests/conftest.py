@@ -173,6 +173,24 @@ def voila(chromium: str, folder: Path, tmp_path_factory: pytest.TempPathFactory)
         yield server
 
 
+@pytest.fixture(params=["voila", "lab"])
+def shown(request: pytest.FixtureRequest, page: Any) -> Any:
+    "Shows a notebook in the page, run: a test that takes this sees it in Voila and in JupyterLab."
+    from chromium import Lab, open_voila, write_notebook
+
+    server = request.getfixturevalue(request.param)
+
+    def show(name: str, *cells: str) -> None:
+        "Write the notebook and open it."
+        write_notebook(server.folder / name, *cells)
+        if request.param == "lab":
+            Lab(page, server, name).run(len(cells))
+        else:
+            open_voila(page, server, name)
+
+    return show
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     "Note how long each notebook takes."
     if report.when == "call" and "test_notebook[" in report.nodeid:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ cockpit = TuningCockpit(search)
 @pytest.fixture
 def searched(folder, request):
     "The directory of a search; whoever runs it is ended with the test."
-    place = folder / f"search-{request.node.name}"
+    place = folder / f"search-{request.node.name.partition('[')[0]}-{secrets.token_hex(4)}"
     yield place
     lock = place / "journal.log.lock"
     if lock.exists() and lock.read_text():
@@ -66,15 +67,15 @@ def tab(page, name):
 
 def kept(page, name):
     "Keep a picture of the page for the documentation, where somebody wants them."
-    if place := os.environ.get("IMGREC_SCREENSHOTS"):
+    place = os.environ.get("IMGREC_SCREENSHOTS")
+    if place and "voila" in page.url:
         page.wait_for_timeout(700)
         page.screenshot(path=Path(place) / f"cockpit_{name.lower()}.png", full_page=True)
 
 
-def test_a_search_is_shaped_started_steered_and_read(voila, page, folder, searched):
-    write_notebook(folder / "helm.ipynb", *cells(searched, budget=30, epochs=100))
+def test_a_search_is_shaped_started_steered_and_read(shown, page, searched):
     page.set_viewport_size({"width": 1000, "height": 760})
-    open_voila(page, voila, "helm.ipynb")
+    shown("helm.ipynb", *cells(searched, budget=30, epochs=100))
     expect(button(page, "Start")).to_be_enabled(timeout=SLOW)
     page.get_by_label("depth, largest").fill("2")
     page.get_by_label("depth, largest").press("Enter")

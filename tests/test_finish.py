@@ -348,7 +348,7 @@ def test_the_tab_goes_through_the_whole_end(tmp_path, quick):
     tab.save.click()
     assert tab.state.wait(120) and "Saved in" in tab.message.value
     assert load_classifier(tmp_path / "saved").spec.classes == 10
-    titles = [title for title, _, _ in tab.still()]
+    titles = [each.title for each in tab.still()]
     assert titles[0] == "How sure the best trial is" and titles[-1] == "The last training"
     other = next(n for n in (1, 2) if n != search.best().trial)
     tab.choose(other)

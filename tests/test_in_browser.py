@@ -218,6 +218,40 @@ def test_a_number_of_a_kernel_changes_the_picture_and_its_words(page, voila):
 # ---- what ipywidgets lack, in Voila
 
 
+TRIED = """
+import imgrec
+from imgrec.classifier import Classifier
+from imgrec.core import seed_everything
+from imgrec.data import load
+from imgrec.datasets import digits
+from imgrec.models import build_model
+from imgrec.train import fit
+from imgrec.tryout import TryPictures
+splits = load(digits().split(seed=0), image_size=28, augment="light")
+seed_everything(0)
+model = build_model("small_cnn", splits.spec, width=16, depth=2)
+run = fit(model, splits, epochs=8, learning_rate=1e-2, progress="none")
+"""
+
+
+@WITH_BRIDGE
+def test_a_digit_is_drawn_and_the_answer_read_and_moved(shown, page):
+    shown("tried.ipynb", TRIED, "TryPictures(Classifier(model, splits.spec), splits)")
+    canvas = page.get_by_role("application", name="Draw a digit, and it is tried as you draw")
+    canvas.scroll_into_view_if_needed()
+    drag(page, canvas, [(0.5, 0.15), (0.5, 0.5), (0.5, 0.85)])
+    page.get_by_text("Answer: 1.", exact=True).wait_for()
+    page.get_by_role("img", name=re.compile(r"Answer: 1\. 1 \d+\.\d %")).wait_for()
+    turn = page.get_by_role("slider", name="Rotation")
+    turn.focus()
+    press(page, "ArrowRight", "ArrowRight")
+    page.get_by_text(re.compile(r"^Changed: rotation \+\d")).wait_for()
+    page.get_by_role("img", name=re.compile("rotation")).first.wait_for()
+    button(page, "As it was").click()
+    page.get_by_text(re.compile("^Changed: ")).wait_for(state="detached")
+    assert not page.errors
+
+
 TOOLS = """
 import io
 import ipywidgets as widgets

@@ -313,8 +313,8 @@ def test_a_drag_and_the_controls_say_the_same():
     assert before.alt != tab.state.view().answer.alt
     tab.clear.click()
     assert tab.state.wait(60) and tab.state.view().choices == {}
-    ((title, png, lines),) = tab.still()
-    assert title == "All trials side by side" and png == tab.sheet.picture.value and lines
+    (found,) = tab.still()
+    assert found.title == "All trials side by side" and found.png == tab.sheet.picture.value
 
 
 def test_every_control_has_a_name_and_says_what_it_does():
