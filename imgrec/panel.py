@@ -16,7 +16,7 @@ import ipywidgets as widgets
 from IPython import get_ipython
 from IPython.display import HTML, display
 
-from .bridge import HIDDEN
+from .bridge import HIDDEN, slider_names
 
 # %% ../nbs/18n_panel.ipynb #c9f9568e
 def _running_cell() -> tuple[str, str]:
@@ -65,6 +65,7 @@ class Panel(widgets.VBox):
             other.close()
         _OPEN.add(self)
         super().__init__([*children, self.rule], layout={"width": "100%"})
+        slider_names(self)
 
     def snapshot(self) -> Any:
         "What is shown now, with a `_repr_html_`."
