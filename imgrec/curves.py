@@ -35,10 +35,15 @@ class Curve:
     end: int  # Epoch at which the trial ends, if it is not cut off
 
 
-def _curve(trial: TrialState, objective: str, best: int | None) -> Curve:
+def _role(trial: TrialState, best: TrialState | None) -> str:
+    "What a trial is among the curves."
+    if trial.status == "running":
+        return "running"
+    return "best" if best is not None and trial.trial == best.trial else "earlier"
+
+
+def _curve(trial: TrialState, objective: str, role: str) -> Curve:
     "The curve of one trial."
-    role = "best" if trial.trial == best else "earlier"
-    role = "running" if trial.status == "running" else role
     epochs = tuple(int(point["epoch"]) for point in trial.curve)
     raw = [point.get(objective) for point in trial.curve]
     values = tuple(float(v) if isinstance(v, int | float) else math.nan for v in raw)
@@ -51,12 +56,12 @@ def curves_of(
 ) -> tuple[Curve, ...]:  # Earlier ones first, then the best, then what runs
     "The learning curves worth drawing."
     objective, best = state.settings.get("objective", ""), state.best
-    trials = [trial for trial in state.trials.values() if trial.curve]
-    curves = [_curve(each, objective, best.trial if best else None) for each in trials]
-    earlier = [each for each in curves if each.role == "earlier"]
-    first = [each for each in curves if each.role == "best"]
-    running = [each for each in curves if each.role == "running"]
-    return (*earlier[max(0, len(earlier) - most) :], *first, *running)
+    trials: dict[str, list[TrialState]] = {"earlier": [], "best": [], "running": []}
+    for trial in state.trials.values():
+        if trial.curve:
+            trials[_role(trial, best)].append(trial)
+    trials["earlier"] = trials["earlier"][-most:] if most else []
+    return tuple(_curve(each, objective, role) for role in trials for each in trials[role])
 
 # %% ../nbs/18b_curves.ipynb #595b6f7c
 _STYLES: dict[str, dict] = {

@@ -83,7 +83,7 @@ class RunTab:
         self.queue = sentence()
         self.box = widgets.VBox(_arranged(self), layout={"width": "100%"})
         _connect(self)
-        self.show(state.view())
+        self.show(state.recent)
 
     def show(
         self,
@@ -189,7 +189,7 @@ class NowTab:
         self.drawn: tuple[tuple[Curve, ...], Any] | None = None  # What the picture shows
         children = [self.best, self.picture, self.caption, *([self.alt] if self.alt else [])]
         self.box = widgets.VBox(children, layout={"width": "100%"})
-        self.show(state.view())
+        self.show(state.recent)
 
     def show(
         self,

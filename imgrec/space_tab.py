@@ -163,7 +163,7 @@ class SpaceTab:
         self.copy = copier("", "Copy JSON", "Copy the space to the clipboard")
         self.box = widgets.VBox(_arranged(self), layout={"width": "100%"})
         _connect(self)
-        self.show(state.view())
+        self.show(state.recent)
 
     def show(
         self,

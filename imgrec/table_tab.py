@@ -50,7 +50,7 @@ class TableTab:
         self.said = sentence()
         self.box = widgets.VBox(_arranged(self), layout={"width": "100%"})
         _connect(self)
-        self.show(state.view())
+        self.show(state.recent)
 
     def show(
         self,

@@ -262,7 +262,7 @@ def test_a_panel_is_displayed_with_a_picture_that_its_rule_hides(shown):
     (live, _, _), (kept, place, update) = shown
     assert "application/vnd.jupyter.widget-view+json" in live and not update
     assert Page(kept).tags[0] == ("div", {"class": place}) and "picture 1" in kept
-    rule = panel.children[-1]
+    rule = panel.rule
     assert rule.value == f"<style>.{place} {{ display: none }}</style>"
     assert rule.layout.display == "none" and panel.layout.width == "100%"
 

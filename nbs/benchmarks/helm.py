@@ -163,7 +163,7 @@ def reaction(count: int) -> Iterator[tuple[str, float]]:
         turn_to(page, "Run")
         for _ in range(count):
             page.wait_for_timeout(3000)
-            trial = int(page.get_by_label("Trial").input_value())
+            trial = int(page.get_by_role("combobox", name="Trial").input_value())
             began = time.time()
             browsers.button(page, "Skip").click()
             ended = until(lambda trial=trial: _end_of(place, trial), 60)
@@ -173,7 +173,7 @@ def reaction(count: int) -> Iterator[tuple[str, float]]:
 def _end_of(place: Path, trial: int) -> float | None:
     "When a trial has ended, by its journal."
     names = ("trial_finished", "trial_pruned", "trial_interrupted", "trial_skipped")
-    events = read_journal(place / "journal.log")[0]
+    events = read_journal(place / "journal.log").events
     return next(
         (e["time"] for e in events if e.get("trial") == trial and e["event"] in names), None
     )
@@ -183,9 +183,9 @@ def curve(seconds: int) -> Iterator[tuple[str, float]]:
     "Seconds from an epoch's line in the journal to its point in the picture; pictures a second."
     with training() as (there, place):
         turn_to(there.page, "Now")
-        picture = there.page.locator("img").last.element_handle()
+        picture = there.page.locator("img").filter(visible=True).first.element_handle()
         seen = picture.evaluate(PICTURES, seconds)
-        events = read_journal(place / "journal.log")[0]
+        events = read_journal(place / "journal.log").events
     told = {(e["trial"], e["epoch"]): e["time"] for e in events if e["event"] == "epoch_ended"}
     shown = set()
     for hour, words in seen:
@@ -193,12 +193,9 @@ def curve(seconds: int) -> Iterator[tuple[str, float]]:
             if (key := (int(trial), int(epoch))) in told and key not in shown:
                 shown.add(key)
                 yield "latency", hour - told[key]
-    hours = np.array([hour for hour, _ in seen])
+    hours = np.array([hour for hour, _ in seen]) - seen[0][0]
     for start in range(seconds - 1):
-        yield (
-            "pictures",
-            float(np.sum((hours >= hours[0] + start) & (hours < hours[0] + start + 1))),
-        )
+        yield "pictures", float(np.sum((hours >= start) & (hours < start + 1)))
 
 
 # ---- ten thousand trials
@@ -277,6 +274,17 @@ def memory(seconds: int, trials: int = 10_000) -> Iterator[tuple[str, float]]:
                 yield "browser", sum(each.memory_info().rss for each in chromes) / 1e6
 
 
+def attached_memory(count: int, trials: int = 10_000) -> Iterator[tuple[str, float]]:
+    "Megabytes of a kernel that opens such a journal when it is written."
+    folder = Path(tempfile.mkdtemp())
+    for _ in replayed(folder / "large", trials):
+        pass
+    for _ in range(count):
+        with opened(f"import os; os.chdir({str(folder)!r})", LARGE) as there:
+            turn_to(there.page, "Now")
+            yield "kernel", there.kernel.memory_info().rss / 1e6
+
+
 def large(count: int, trials: int = 10_000) -> Iterator[tuple[str, float]]:
     "Seconds from a cell of JupyterLab to a cockpit in its page: with many trials, and with ten."
     places = [Path(tempfile.mkdtemp()) for _ in range(2)]
@@ -339,6 +347,7 @@ FIGURES: dict[str, tuple[Callable[..., Iterator[tuple[str, float]]], int]] = {
     "reaction": (reaction, 12),
     "curve": (curve, 60),
     "memory": (memory, 3600),
+    "attached_memory": (attached_memory, 3),
     "large": (large, 5),
     "paint": (paint, 5),
 }
