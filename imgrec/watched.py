@@ -109,17 +109,12 @@ def _doubt(watched: "Watched") -> None:
     seen.doubted = len(state.scored), time.monotonic() + max(_DOUBT, 10 * cost)
 
 # %% ../nbs/18n_watched.ipynb #f9dee8d3
-def _weigh(watched: "Watched") -> None:
-    "Find out what the directory takes."
-    watched.seen.disk_gb = used_gb(watched.search.directory)
-
-
 def _think(watched: "Watched") -> None:
     "Leave errands for what takes longer, where it is time."
     seen, now = watched.seen, time.monotonic()
     if now - seen.weighed > _DISK:
-        seen.weighed = now
-        watched.thoughts.send("", lambda: _weigh(watched), quiet=True)
+        seen.weighed, place = now, watched.search.directory
+        watched.thoughts.send("", lambda: setattr(seen, "disk_gb", used_gb(place)), quiet=True)
     scored = len(watched.search.snapshot().scored)
     if scored != seen.doubted[0] and now > seen.doubted[1] and not watched.thoughts.busy:
         watched.thoughts.send("", lambda: _doubt(watched), quiet=True)
