@@ -123,7 +123,7 @@ def curves_png(
     figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
     # Room in inches: a layout engine would draw everything twice
-    left, right, bottom, top = 0.75 / width, 1 - 1.05 / width, 0.5 / height, 1 - 0.12 / height
+    left, right, bottom, top = 0.75 / width, 1 - 1.15 / width, 0.5 / height, 1 - 0.12 / height
     ax = figure.add_axes((left, bottom, right - left, top - bottom))
     plot_curves(curves, ax, objective, line)
     buffer = io.BytesIO()

@@ -204,7 +204,7 @@ def _line(tag: str, cells: Sequence[tuple[str, str]], kind: str = "") -> str:
 
 def _cells(row: TrialRow) -> list[tuple[str, str]]:
     "The cells of a row, each with its class."
-    marks = {"best": row.best, "not told from the best": row.tied, "pinned": row.pinned}
+    marks = {"best": row.best, "tie": row.tied, "pinned": row.pinned}
     words = [row.status, *(word for word, marked in marks.items() if marked)]
     score = f"{row.score} ± {row.interval}" if row.interval else row.score
     numbers = [score, *row.values, row.epochs, row.seconds, row.parameters]

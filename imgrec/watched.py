@@ -83,8 +83,9 @@ def doubts_of(
     ties = tuple(trial for trial in found.ties if trial != found.best)
     if not ties:
         return (), f"A paired test tells the best from all others; {floor}."
-    which = "1 trial is" if len(ties) == 1 else f"{len(ties)} trials are"
-    return ties, f"{which} not told from the best by a paired test; {floor}."
+    one = len(ties) == 1
+    which, them = ("1 trial is a tie", "it") if one else (f"{len(ties)} trials are ties", "them")
+    return ties, f"{which}: a paired test does not tell {them} from the best; {floor}."
 
 # %% ../nbs/18n_watched.ipynb #f268fe2a
 TICK = 0.25  # Seconds between two looks
