@@ -270,7 +270,7 @@ def test_what_is_moved_is_searched_and_what_is_said_while_it_runs_too(few, tmp_p
     state = CockpitState(a_search(few, tmp_path, budget=200, epochs=30))
     state.move("depth", 2, 3)
     state.start()
-    until(lambda: state.view().running, 30)
+    until(lambda: state.view().running and not state.view().doing, 30)
     assert state.search.snapshot().space["depth"]["high"] == 3, "said before the start"
     state.lock("width")
     assert state.view().changes and state.view().allowed.say
