@@ -122,6 +122,11 @@ def button(place, text: str):
     return place.get_by_role("button", name=re.compile(rf"(^|\s){re.escape(text)}$"))
 
 
+def seen(page, text):
+    "A text that is seen: a stored notebook holds some of it twice."
+    return page.get_by_text(text).filter(visible=True)
+
+
 # ---- the servers
 
 
@@ -297,6 +302,11 @@ class Lab:
             self.page.get_by_role("button", name="Confirm Kernel Restart").click()
         self.page.get_by_role("dialog").wait_for(state="detached")
         self.idle()
+
+    def begin_again(self, count: int) -> None:
+        "Restart the kernel, and run the first cells."
+        self.restart()
+        self.run(count)
 
     def save(self) -> dict:
         "Save the notebook, and wait until it is on the disk; what is stored."

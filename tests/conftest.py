@@ -8,8 +8,8 @@ import statistics
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -180,13 +180,15 @@ def shown(request: pytest.FixtureRequest, page: Any) -> Any:
 
     server = request.getfixturevalue(request.param)
 
-    def show(name: str, *cells: str) -> None:
-        "Write the notebook and open it."
+    def show(name: str, *cells: str) -> Callable[[], object]:
+        "Write the notebook and open it; what is given begins it again, with another kernel."
         write_notebook(server.folder / name, *cells)
-        if request.param == "lab":
-            Lab(page, server, name).run(len(cells))
-        else:
+        if request.param == "voila":
             open_voila(page, server, name)
+            return partial(open_voila, page, server, name)
+        notebook = Lab(page, server, name)
+        notebook.run(len(cells))
+        return partial(notebook.begin_again, len(cells))
 
     return show
 

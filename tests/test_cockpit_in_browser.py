@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from chromium import Lab, button, open_voila, write_notebook
+from chromium import Lab, button, open_voila, seen, write_notebook
 from playwright.sync_api import expect
 from waiting import until
 
@@ -63,11 +63,6 @@ def cells(place, **how):
 def tab(page, name):
     "Turn to a tab."
     page.get_by_role("tab", name=name, exact=True).click()
-
-
-def seen(page, text):
-    "A text that is seen: a stored notebook holds some of it twice."
-    return page.get_by_text(text).filter(visible=True)
 
 
 def kept(page, name):
@@ -143,26 +138,36 @@ def test_the_learning_curves_have_words(voila, page, folder, searched):
     assert len(TABS) == page.get_by_role("tab").count()
 
 
-def test_a_restarted_kernel_finds_the_search_and_a_stored_page_shows_it(lab, page, searched):
-    write_notebook(lab.folder / "found.ipynb", *cells(searched, budget=300, epochs=400))
-    notebook = Lab(page, lab, "found.ipynb")
-    notebook.run(3)
+def found_again(page, searched, again):
+    "Another kernel finds the search that went on; a worker is killed, it is said, and it goes on."
     button(page, "Start").click()
     until(lambda: searched.exists() and attached(searched).snapshot().with_status("running"))
-    notebook.restart()
+    again()
     assert attached(searched).running, "the search has not noticed"
-    notebook.run(3)
     expect(button(page, "Pause")).to_be_enabled(timeout=SLOW)
-    expect(page.get_by_text(re.compile("of 300 trials")).first).to_be_visible()
+    expect(seen(page, re.compile("of 300 trials")).first).to_be_visible()
     tab(page, "Run")
     until(lambda: attached(searched).snapshot().trials[1].curve)
     engine = psutil.Process(int((searched / "journal.log.lock").read_text().split()[1]))
     for each in engine.children():
         if "spawn_main" in " ".join(each.cmdline()):
             each.kill()
-    expect(page.get_by_text("begun 2 times").first).to_be_visible(timeout=SLOW)
+    expect(seen(page, "begun 2 times").first).to_be_visible(timeout=SLOW)
     button(page, "Stop").first.click()
-    expect(page.get_by_text(re.compile("^Stopped")).first).to_be_visible(timeout=SLOW)
+    expect(seen(page, re.compile("^Stopped")).first).to_be_visible(timeout=SLOW)
+
+
+def test_a_page_opened_anew_finds_the_search_and_sees_a_worker_die(voila, page, folder, searched):
+    write_notebook(folder / "anew.ipynb", *cells(searched, budget=300, epochs=400))
+    open_voila(page, voila, "anew.ipynb")
+    found_again(page, searched, lambda: open_voila(page, voila, "anew.ipynb"))
+
+
+def test_a_restarted_kernel_finds_the_search_and_a_stored_page_shows_it(lab, page, searched):
+    write_notebook(lab.folder / "found.ipynb", *cells(searched, budget=300, epochs=400))
+    notebook = Lab(page, lab, "found.ipynb")
+    notebook.run(3)
+    found_again(page, searched, lambda: notebook.begin_again(3))
     kept_html = until(lambda: "Stopped. " in str(saved := notebook.save()) and saved, 30)
     (lab.folder / "kept_cockpit.ipynb").write_text(json.dumps(kept_html))
     page.goto(lab.address("lab/tree/kept_cockpit.ipynb?reset"))  # whose kernel knows nothing of it

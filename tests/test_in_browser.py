@@ -15,6 +15,7 @@ from chromium import (
     button,
     listens,
     open_voila,
+    seen,
     serving_lab,
     serving_voila,
     write_notebook,
@@ -101,36 +102,34 @@ def test_a_server_is_ended_with_its_kernels(page, folder, tmp_path):
     until(lambda: not psutil.pid_exists(kernel), 30)
 
 
-# ---- the browser of pictures, in JupyterLab
+# ---- the browser of pictures
 
 
 @WITH_BRIDGE
-def test_five_pictures_are_cleaned_two_undone_and_marks_outlive_the_kernel(page, lab, pets):
-    write_notebook(lab.folder / "clean.ipynb", CATALOG, "browser", "browser.catalog.history()")
-    notebook = Lab(page, lab, "clean.ipynb")
-    notebook.run(2)
-    panel, cells = notebook.output(1), notebook.cells.count()
-    button(panel, "Drop").click()
-    panel.get_by_text("cat/0.png dropped").wait_for()
+def test_five_pictures_are_cleaned_two_undone_and_marks_outlive_the_kernel(shown, page, pets):
+    again = shown("clean.ipynb", CATALOG, "browser", "browser.catalog.history()")
+    cells = page.locator(".jp-CodeCell").count()
+    button(page, "Drop").click()
+    seen(page, "cat/0.png dropped").wait_for()
     press(page, "ArrowRight", "2", "ArrowRight", "d", "ArrowRight", "d")
-    panel.get_by_text("cat/6.png dropped").wait_for()
-    button(panel, "1.png").click()
-    panel.get_by_text("Marks are for 1 selected picture").wait_for()
-    button(panel, "1 cat").click()
-    panel.get_by_text("1.png labelled cat").first.wait_for()
+    seen(page, "cat/6.png dropped").wait_for()
+    button(page, "1.png").click()
+    seen(page, "Marks are for 1 selected picture").wait_for()
+    button(page, "1 cat").click()
+    seen(page, "1.png labelled cat").first.wait_for()
     assert marks(pets) == ["drop", "relabel", "drop", "drop", "relabel"]
     press(page, "u")
-    button(panel, "Undo").click()
+    button(page, "Undo").click()
     until(lambda: marks(pets)[5:] == ["undo", "undo"], 30)
     press(page, "b", "q")  # a notebook would add a cell, were it to hear of it
-    panel.get_by_role("textbox", name="Why").click()
+    page.get_by_role("textbox", name="Why").click()
     page.keyboard.type("dx")  # no command, but a reason
-    assert len(marks(pets)) == 7 and notebook.cells.count() == cells
+    assert len(marks(pets)) == 7 and page.locator(".jp-CodeCell").count() == cells
     assert page.evaluate("window.hacked") is None and not page.errors
-    notebook.restart()
-    notebook.run(3)
-    assert "3 marks in" in notebook.text(1) and "dropped" in notebook.text(1)
-    history = notebook.text(2)  # five marks, of which two were undone
+    again()
+    seen(page, re.compile("3 marks in")).first.wait_for()
+    assert seen(page, re.compile("dropped")).count()
+    history = page.locator("table.dataframe").inner_text()  # five marks, of which two were undone
     assert (history.count("drop"), history.count("relabel"), history.count("True")) == (3, 2, 2)
 
 
