@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from chromium import Lab, button, open_voila, seen, write_notebook
+from nbconvert import HTMLExporter
 from playwright.sync_api import expect
 from waiting import until
 
@@ -157,6 +158,13 @@ def found_again(page, searched, again):
     expect(seen(page, re.compile("^Stopped")).first).to_be_visible(timeout=SLOW)
 
 
+def last_state_is_seen(place):
+    "A cockpit without a kernel: a picture, and what it said last."
+    expect(place.get_by_text(re.compile("^Stopped"))).to_be_visible(timeout=SLOW)
+    expect(place.get_by_text("begun 2 times")).to_be_visible()
+    expect(place.get_by_role("img", name=re.compile("Learning curves"))).to_be_visible()
+
+
 def test_a_page_opened_anew_finds_the_search_and_sees_a_worker_die(voila, page, folder, searched):
     write_notebook(folder / "anew.ipynb", *cells(searched, budget=300, epochs=400))
     open_voila(page, voila, "anew.ipynb")
@@ -171,10 +179,11 @@ def test_a_restarted_kernel_finds_the_search_and_a_stored_page_shows_it(lab, pag
     kept_html = until(lambda: "Stopped. " in str(saved := notebook.save()) and saved, 30)
     (lab.folder / "kept_cockpit.ipynb").write_text(json.dumps(kept_html))
     page.goto(lab.address("lab/tree/kept_cockpit.ipynb?reset"))  # whose kernel knows nothing of it
-    still = page.locator(".jp-CodeCell").nth(2).locator(".jp-Cell-outputArea")
-    expect(still.get_by_text(re.compile("^Stopped"))).to_be_visible(timeout=SLOW)
-    expect(still.get_by_text("begun 2 times")).to_be_visible()
-    expect(still.get_by_role("img", name=re.compile("Learning curves"))).to_be_visible()
+    last_state_is_seen(page.locator(".jp-CodeCell").nth(2).locator(".jp-Cell-outputArea"))
+    rendered = HTMLExporter().from_filename(lab.folder / "kept_cockpit.ipynb")[0]
+    (lab.folder / "kept_cockpit.html").write_text(rendered, encoding="utf-8")
+    page.goto((lab.folder / "kept_cockpit.html").as_uri())
+    last_state_is_seen(page.locator("body"))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to a process alone")
