@@ -149,7 +149,7 @@ def _why_no_start(state: SearchState, around: Around) -> str:
     if any(trial.era == state.era for trial in open_ends) or around.draft.changed:
         return ""
     if most is not None and state.counted >= most:
-        return f"No trial of {most} is left. To go on, allow more trials."
+        return f"No trial of {most} is left. To go on, allow more in the tab Run."
     same = state.budget == limits_of(around.budget)
     by_hand = state.queue or around.coming
     if state.status == "stopped" and state.reason == "done" and same and not by_hand:
@@ -191,7 +191,7 @@ class CockpitView:
     doing: str  # What is being done for a person
     message: str  # What went wrong last
     allowed: Allowed  # What may be pressed
-    start_label: str  # "Start" or "Go on"
+    start_label: str  # "Go on" where it rests, or "Start"
     controls: tuple[Control, ...]  # A row an entry of the space
     changes: tuple[str, ...]  # What was moved and not said, a line each
     json: str  # The space as the controls have it
@@ -260,7 +260,7 @@ def view_of(
         doing=f"{around.doing} ..." if around.doing else "",
         message=around.message,
         allowed=allowed_of(state, around),
-        start_label="Go on" if state.trials else "Start",
+        start_label="Go on" if state.trials and condition == "resting" else "Start",
         json=around.draft.wanted.to_json(),
         meters=meters,
         looks=around.looks,

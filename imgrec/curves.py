@@ -21,7 +21,7 @@ from .axes import COLOURS
 from .state import SearchState, TrialState
 
 # %% ../nbs/18b_curves.ipynb #693db339
-MOST = 40  # Earlier curves that are drawn
+MOST = 40  # Other curves that are drawn
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Curve:
     "The objective of one trial, epoch by epoch."
 
     trial: int  # Its number
-    role: str  # "running", "best" or "earlier"
+    role: str  # "running", "best" or "other"
     epochs: tuple[int, ...]  # From 1, or from where its parent ended
     values: tuple[float, ...]  # Of the objective; NaN where it was no number
     end: int  # Epoch at which the trial ends, if it is not cut off
@@ -39,7 +39,7 @@ def _role(trial: TrialState, best: TrialState | None) -> str:
     "What a trial is among the curves."
     if trial.status == "running":
         return "running"
-    return "best" if best is not None and trial.trial == best.trial else "earlier"
+    return "best" if best is not None and trial.trial == best.trial else "other"
 
 
 def _curve(trial: TrialState, objective: str, role: str) -> Curve:
@@ -52,20 +52,20 @@ def _curve(trial: TrialState, objective: str, role: str) -> Curve:
 
 def curves_of(
     state: SearchState,  # What is known of a search
-    most: int = MOST,  # Earlier curves at most, the latest
-) -> tuple[Curve, ...]:  # Earlier ones first, then the best, then what runs
+    most: int = MOST,  # Other curves at most, the latest
+) -> tuple[Curve, ...]:  # The others first, then the best, then what runs
     "The learning curves worth drawing."
     objective, best = state.settings.get("objective", ""), state.best
-    trials: dict[str, list[TrialState]] = {"earlier": [], "best": [], "running": []}
+    trials: dict[str, list[TrialState]] = {"other": [], "best": [], "running": []}
     for trial in state.trials.values():
         if trial.curve:
             trials[_role(trial, best)].append(trial)
-    trials["earlier"] = trials["earlier"][-most:] if most else []
+    trials["other"] = trials["other"][-most:] if most else []
     return tuple(_curve(each, objective, role) for role in trials for each in trials[role])
 
 # %% ../nbs/18b_curves.ipynb #595b6f7c
 _STYLES: dict[str, dict] = {
-    "earlier": {"color": "#b0b0b0", "linewidth": 1, "marker": ".", "markersize": 3, "zorder": 1},
+    "other": {"color": "#b0b0b0", "linewidth": 1, "marker": ".", "markersize": 3, "zorder": 1},
     "best": {"color": COLOURS[0], "linewidth": 2, "marker": "s", "markersize": 4, "zorder": 2},
     "running": {"color": COLOURS[3], "linewidth": 2, "marker": "o", "markersize": 5, "zorder": 3},
     "needed": {"color": "#202020", "linewidth": 1.2, "linestyle": ":", "marker": "_"},
@@ -74,12 +74,12 @@ _STYLES["needed"] |= {"markersize": 12, "markeredgewidth": 2, "zorder": 4}
 _NO_LINE: Mapping[int, float] = MappingProxyType({})
 
 
-def _draw_earlier(curves: Sequence[Curve], ax: Axes) -> None:
-    "Draw the past as one line with gaps: forty lines take five times as long."
+def _draw_others(curves: Sequence[Curve], ax: Axes) -> None:
+    "Draw the others as one line with gaps: forty lines take five times as long."
     x = [epoch for each in curves for epoch in (*each.epochs, math.nan)]
     y = [value for each in curves for value in (*each.values, math.nan)]
     if curves:
-        ax.plot(x, y, label="earlier", **_STYLES["earlier"])
+        ax.plot(x, y, label="others", **_STYLES["other"])
 
 # %% ../nbs/18b_curves.ipynb #bbd15706
 def plot_curves(
@@ -88,10 +88,10 @@ def plot_curves(
     objective: str,  # Name of what the curves show
     line: Mapping[int, float] = _NO_LINE,  # By epoch, what a trial needs to go on
 ) -> Axes:  # The axes
-    "The learning curves of a search: earlier trials faded, the best and the running ones named."
-    _draw_earlier([curve for curve in curves if curve.role == "earlier"], ax)
+    "The learning curves of a search: the others faded, the best and the running ones named."
+    _draw_others([curve for curve in curves if curve.role == "other"], ax)
     for curve in curves:
-        if curve.role != "earlier":
+        if curve.role != "other":
             label = f"trial {curve.trial}\n{curve.role}"
             marks = _STYLES[curve.role] | {"markevery": -(-len(curve.epochs) // 25) or 1}
             ax.plot(curve.epochs, curve.values, label=label, **marks)

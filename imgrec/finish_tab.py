@@ -34,7 +34,7 @@ _STEPS = {
     "train": "Train again",
     "test": "Judge by the test part",
     "save": "Save the classifier",
-    "code": "As code",
+    "code": "The trial as code",
 }
 
 
@@ -98,6 +98,7 @@ def _show(tab: "FinishTab") -> None:
     with tab.lock, tab.quiet:
         view = tab.state.view()
         put(tab.trial, {"max": max(view.trials, 1), "disabled": not view.trials})
+        put(tab.best, {"disabled": not view.trials})
         if view.trial is not None:
             put(tab.trial, {"value": view.trial})
         say(tab.busy, "Looking …" if view.busy else "", "status")

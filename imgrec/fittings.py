@@ -107,10 +107,12 @@ def button(
     kind: str = "",  # "primary", "success", "info", "warning" or "danger"
     width: str = "auto",  # Of the button
 ) -> widgets.Button:  # With a tooltip
-    "A button, by default as wide as its text."
+    "A button, by default as wide as its text; grey while it cannot be pressed."
     look: dict[str, Any] = {"icon": icon, "button_style": kind, "tooltip": tip}
     look["layout"] = {"width": width, "max_width": "220px"}
-    return widgets.Button(description=label, **look)
+    made = widgets.Button(description=label, **look)
+    made.observe(lambda _: put(made, {"button_style": "" if made.disabled else kind}), "disabled")
+    return made
 
 
 def chooser(

@@ -57,10 +57,10 @@ def seats_html(
 
 # %% ../nbs/18u_run_tab.ipynb #cd03847c
 _LIMITS = {
-    "trials": "Trials in all; empty: until no point is left",
-    "minutes": "Minutes of running in all, pauses left out; empty: as long as it takes",
-    "ram_gb": "Gigabytes of memory for all workers together; empty: as much as it takes",
-    "disk_gb": "Gigabytes on the disk for this search; empty: as much as it takes",
+    "trials": ("Most trials", "Empty: until no point is left"),
+    "minutes": ("Most minutes", "Those of running, pauses left out; empty: as long as it takes"),
+    "ram_gb": ("Most memory, GB", "Of all workers together; empty: as much as it takes"),
+    "disk_gb": ("Most disk, GB", "For this search; empty: as much as it takes"),
 }
 
 
@@ -74,7 +74,7 @@ class RunTab:
         self.state, self.quiet = state, Quiet()
         self.bars = {name: _meter_bar(name) for name in _LIMITS}
         self.words = {name: sentence() for name in _LIMITS}
-        self.limits = {name: _limit_field(name, tip) for name, tip in _LIMITS.items()}
+        self.limits = {name: _limit_field(*words) for name, words in _LIMITS.items()}
         self.seats = widgets.HTML(layout={"width": "100%", "overflow": "auto"})
         self.trial = chooser("Trial", [], "A running trial")
         self.skip = button("Skip", "Give up this trial; it keeps the score that it has", "forward")
@@ -100,9 +100,10 @@ def _meter_bar(name: str) -> widgets.FloatProgress:
     return widgets.FloatProgress(max=1.0, description=f"{name} used", style=UNSEEN, layout=layout)
 
 
-def _limit_field(name: str, tip: str) -> widgets.Text:
+def _limit_field(label: str, tip: str) -> widgets.Text:
     "A field for a limit."
-    field = text_field(f"limit of {name}", tip, UNSEEN, {"width": "88px", "flex": "0 0 auto"})
+    look = {"width": "196px", "flex": "0 0 auto"}
+    field = text_field(label, tip, {"description_width": "106px"}, look)
     field.placeholder = "no limit"
     return field
 
@@ -141,7 +142,8 @@ def _show(tab: RunTab, view: CockpitView) -> None:
     for meter in view.meters:
         _show_meter(tab, meter)
     put(tab.seats, {"value": seats_html(view.seats)})
-    put(tab.trial, {"options": view.running, "disabled": not view.running})
+    none = () if view.running else (("none runs", None),)
+    put(tab.trial, {"options": none or view.running, "disabled": bool(none)})
     if tab.trial.value is None and view.running:
         put(tab.trial, {"value": view.running[0]})
     put(tab.skip, {"disabled": not view.allowed.skip})

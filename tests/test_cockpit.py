@@ -235,6 +235,7 @@ class AnyOrder(RuleBasedStateMachine):
         allowed = view.allowed
         assert not (allowed.start and allowed.stop)
         assert not (allowed.pause and allowed.unpause)
+        assert view.start_label == "Start", "only what rests goes on"
         assert view.condition in ("running", "pausing", "paused", "stopping")
         assert view.share is None or 0 <= view.share <= 1
         assert all(not problem_of(entry) for entry in self.state.draft.wanted.entries.values())

@@ -1,13 +1,14 @@
 """What all widgets share: who sets them, texts that are no markup, names on every control."""
 
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
 import ipywidgets as widgets
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from waiting import until
 
 from imgrec import panel as panels
 from imgrec.fittings import (
@@ -194,6 +195,13 @@ def controls():
     ]
 
 
+def test_a_button_that_cannot_be_pressed_is_grey():
+    start, undo = button("Start", "Begin", kind="success"), button("Undo", "Take it back")
+    for disabled, look in ((True, ""), (False, "success"), (True, "")):
+        start.disabled = undo.disabled = disabled
+        assert (start.button_style, undo.button_style) == (look, "")
+
+
 def test_every_control_has_a_label_and_says_what_it_is_for():
     for each in controls():
         assert each.description and each.tooltip and not each.tabbable
@@ -267,21 +275,34 @@ def test_a_panel_is_displayed_with_a_picture_that_its_rule_hides(shown):
     assert rule.layout.display == "none" and panel.layout.width == "100%"
 
 
-def test_many_changes_are_one_picture_and_later_ones_another(shown):
+def waiting_for(panel):
+    "The timers of a panel that run now."
+    timers = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+    return [each for each in timers if each.function == panel._replace]
+
+
+def test_many_changes_are_one_picture_and_later_ones_another(shown, monkeypatch):
     panel = Counting()
     panel.keep()
-    time.sleep(0.2)
-    assert not shown and panel.made == 0, "nobody has displayed it"
+    assert not waiting_for(panel) and panel.made == 0, "nobody has displayed it"
     panel._ipython_display_()
-    for _ in range(2):
-        hands = [threading.Thread(target=panel.keep) for _ in range(20)]
-        for each in hands:
-            each.start()
-        for each in hands:
-            each.join()
-        time.sleep(0.4)
+    monkeypatch.setattr(panels, "PAUSE", 600.0)  # no timer ends before the test ends it
+    with ThreadPoolExecutor(20) as pool:
+        for _ in range(2):
+            list(pool.map(lambda _: panel.keep(), range(20)))
+            (timer,) = waiting_for(panel)
+            timer.cancel()
+            timer.function()
     assert [update for _, _, update in shown] == [False, False, True, True]
     assert len({place for _, place, _ in shown[1:]}) == 1 and "picture 3" in shown[-1][0]
+
+
+def test_a_change_is_in_the_picture_after_a_pause(shown):
+    panel = Counting()
+    panel._ipython_display_()
+    panel.keep()
+    until(lambda: len(shown) == 3, 30)
+    assert "picture 2" in shown[2][0] and shown[2][2]
 
 
 def test_two_panels_keep_apart(shown):
