@@ -16,6 +16,7 @@ import ipywidgets as widgets
 from .bridge import alternative, describe
 from .cockpit_state import CockpitState
 from .cockpit_view import CockpitView, alt_of
+from .core import OptionError
 from .curves import Curve, curves_png
 from imgrec.fittings import (
     UNSEEN,
@@ -30,6 +31,7 @@ from imgrec.fittings import (
     text_field,
 )
 from .meters import Meter, Seat
+from .space_hands import attempt
 
 # %% ../nbs/18u_run_tab.ipynb #f15896e4
 def _bar(share: float) -> str:
@@ -151,14 +153,20 @@ def _show(tab: RunTab, view: CockpitView) -> None:
     say(tab.queue, waits or ["None waits."])
 
 # %% ../nbs/18u_run_tab.ipynb #f24ded08
-def _allow(tab: RunTab, name: str, text: str) -> None:
-    "Tell the state what a person has typed as a limit."
-    words = text.strip().replace(",", "")
+def _number(words: str, label: str) -> float:
+    "What somebody has typed into the field with this label."
     try:
-        value = float(words) if words else None
+        return float(words)
     except ValueError:
-        value = float("nan")  # the budget has the words for what is no limit
-    tab.state.allow(name, value)
+        raise OptionError(f"{label}: {words!r} is no number. Empty means no limit.") from None
+
+
+def _allow(tab: RunTab, name: str, text: str) -> None:
+    "Tell the state what a person has typed as a limit; the field shows what counts then."
+    words, typed = text.strip().replace(",", ""), list[float | None]()
+    attempt(tab.state, lambda: typed.append(_number(words, _LIMITS[name][0]) if words else None))
+    if typed:
+        tab.state.allow(name, typed[0])
 
 
 def _add(tab: RunTab) -> None:
