@@ -87,7 +87,7 @@ def _text(name: str, used: float | None, limit: float | None) -> str:
     "Such as '12.4 of 30 minutes'."
     unit, digits = _KINDS[name]
     known = "?" if used is None else f"{used:,.{digits}f}"
-    return f"{known} of {limit:,g} {unit}" if limit is not None else f"{known} {unit}, no limit"
+    return f"{known} of {limit:,g} {unit}" if limit is not None else f"{known} {unit}"
 
 
 def meters_of(

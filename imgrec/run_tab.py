@@ -61,7 +61,7 @@ def seats_html(
 _LIMITS = {
     "trials": ("Most trials", "Empty: until no point is left"),
     "minutes": ("Most minutes", "Those of running, pauses left out; empty: as long as it takes"),
-    "ram_gb": ("Most memory, GB", "Of all workers together; empty: as much as it takes"),
+    "ram_gb": ("Most RAM, GB", "Of all workers together; empty: as much as it takes"),
     "disk_gb": ("Most disk, GB", "For this search; empty: as much as it takes"),
 }
 
@@ -98,14 +98,14 @@ class RunTab:
 # %% ../nbs/18u_run_tab.ipynb #82edfbe5
 def _meter_bar(name: str) -> widgets.FloatProgress:
     "A bar that is full when a limit is reached."
-    layout = {"width": "96px", "flex": "0 0 auto"}
+    layout = {"width": "80px", "flex": "0 0 auto"}
     return widgets.FloatProgress(max=1.0, description=f"{name} used", style=UNSEEN, layout=layout)
 
 
 def _limit_field(label: str, tip: str) -> widgets.Text:
     "A field for a limit."
-    look = {"width": "196px", "flex": "0 0 auto"}
-    field = text_field(label, tip, {"description_width": "106px"}, look)
+    look = {"width": "176px", "flex": "0 0 auto"}
+    field = text_field(label, tip, {"description_width": "94px"}, look)
     field.placeholder = "no limit"
     return field
 
@@ -116,7 +116,7 @@ def _arranged(tab: RunTab) -> list[Any]:
     rows = []
     for name in _LIMITS:
         tab.words[name].layout.width = "auto"
-        tab.words[name].layout.flex = "1 1 180px"
+        tab.words[name].layout.flex = "1 1 120px"
         rows.append(widgets.HBox([tab.limits[name], tab.bars[name], tab.words[name]], layout=flow))
     left = widgets.VBox([heading("Budget"), *rows])
     left.layout = {"flex": "1 1 400px", "min_width": "300px", "padding": "0 12px 0 0"}
@@ -144,10 +144,10 @@ def _show(tab: RunTab, view: CockpitView) -> None:
     for meter in view.meters:
         _show_meter(tab, meter)
     put(tab.seats, {"value": seats_html(view.seats)})
-    none = () if view.running else (("none runs", None),)
-    put(tab.trial, {"options": none or view.running, "disabled": bool(none)})
-    if tab.trial.value is None and view.running:
-        put(tab.trial, {"value": view.running[0]})
+    chosen, there = tab.trial.value, view.running or (0,)
+    names = [(str(number) if number else "none runs", number) for number in there]
+    put(tab.trial, {"options": tuple(names), "disabled": not view.running})
+    put(tab.trial, {"value": chosen if chosen in there else there[0]})
     put(tab.skip, {"disabled": not view.allowed.skip})
     waits = [f"Next by hand: {point}" for point in view.queue]
     say(tab.queue, waits or ["None waits."])
