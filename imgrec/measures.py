@@ -164,6 +164,12 @@ def mean_error(
     return float(np.sqrt(max(pictures + trainings - twice, pictures)))
 
 # %% ../nbs/13j_measures.ipynb #0e73ed05
+def _error_of_share(share: float, n: int) -> float:
+    "The standard error of a share that has no spread, such as 60 of 60."
+    found = interval(share * n, n)
+    return (found.high - found.low) / (2 * 1.96)
+
+
 def standard_error(
     measure: str,  # A name of `MEASURES`
     votes: Votes,  # Of a trial
@@ -173,7 +179,9 @@ def standard_error(
     "How far a score would move with other pictures, and where there are several runs, trainings."
     each = per_picture(measure, votes)
     if each is not None:
-        return mean_error(each)
+        spread_out = mean_error(each)
+        sure = not spread_out and np.isin(each, (0, 1)).all()
+        return _error_of_share(float(each.mean()), votes.n) if sure else spread_out
     blocks = [weighted_scores(measure, votes, w) for w in resamples(votes.n, count, seed)]
     drawn = np.concatenate(blocks)
     known = drawn[np.isfinite(drawn)]  # a resample may hold one class alone
@@ -198,8 +206,9 @@ def score_interval(
         known = drawn[np.isfinite(drawn)]
         low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
         return float(low), float(high)
-    if len(each) == 1 and np.isin(each, (0, 1)).all():
-        found = interval(float(each.sum()), votes.n)
+    score, shares = float(each.mean()), np.isin(each, (0, 1)).all()
+    if shares and (len(each) == 1 or score in (0, 1)):
+        found = interval(score * votes.n, votes.n)
         return found.low, found.high
-    score, reach = float(each.mean()), 1.96 * standard_error(measure, votes)
-    return max(score - reach, 0.0), score + reach
+    reach = 1.96 * standard_error(measure, votes)
+    return max(score - reach, 0.0), min(score + reach, 1.0 if shares else np.inf)

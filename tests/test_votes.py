@@ -192,6 +192,19 @@ def test_errors_shrink_with_the_root_of_the_pictures(measure):
     assert 3 < small / large < 5.5
 
 
+@pytest.mark.parametrize("right", [0, 1])
+@pytest.mark.parametrize("runs", [1, 3])
+def test_a_score_without_a_miss_or_a_hit_is_not_sure(right, runs):
+    def of(n):
+        answers = np.full((runs, n, 2), (right, 1 - right), "float32")
+        return Votes(np.zeros(n, int), answers, np.arange(n))
+
+    few, many = (1.96 * standard_error("accuracy", of(n)) for n in (60, 6000))
+    low, high = score_interval("accuracy", of(60))
+    assert few == pytest.approx((high - low) / 2) and 50 < few / many < 150
+    assert (low, high) == pytest.approx((0.9398, 1.0) if right else (0.0, 0.0602), abs=1e-4)
+
+
 def test_an_area_with_an_empty_side_is_not_known():
     one_sided = Votes(np.zeros(5, int), np.full((1, 5, 1), 0.3, "float32"), np.arange(5))
     assert np.isnan(weighted_scores("auc", one_sided, np.ones((1, 5)))[0])
