@@ -25,6 +25,12 @@ _CURSOR = f"outline: 3px solid {COLOURS[0]}; outline-offset: -3px;"
 _CHOSEN = "background: #0173b233;"
 
 
+def _unseen(cell: Cell, thumb: Thumb) -> list[str]:
+    "Why there is no picture, where nothing else says it: the catalog may not be scanned."
+    known = not thumb.reason or any(thumb.reason in note for note in cell.notes)
+    return [] if known else [f"not shown: {readable(thumb.reason)}"]
+
+
 def figure_html(
     cell: Cell,  # Of a view
     thumb: Thumb,  # Its picture
@@ -33,10 +39,12 @@ def figure_html(
     "A picture with what is said of it."
     style = _CURSOR * cell.cursor + _CHOSEN * cell.selected
     faint = "" if cell.usable else "opacity: 0.45; "
-    notes = "".join(f"<br>{html.escape(note)}" for note in cell.notes)
+    unseen = _unseen(cell, thumb)
+    notes = "".join(f"<br>{html.escape(note)}" for note in (*cell.notes, *unseen))
+    name = ", ".join([cell.name, *unseen])
     return (
         f'<figure style="margin: 0; padding: 6px 4px; flex: 1 0 auto; {style}">'
-        f'<img alt="{html.escape(cell.name)}" src="{thumb.url}" style="{faint}'
+        f'<img alt="{html.escape(name)}" src="{thumb.url}" style="{faint}'
         f'display: block; width: 100%; height: {side}px; object-fit: contain">'
         '<figcaption aria-hidden="true" style="text-align: center; font-size: 12px; '
         'line-height: 1.35; overflow-wrap: anywhere">'

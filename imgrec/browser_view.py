@@ -152,6 +152,12 @@ class BrowserView:
     facts: tuple[Fact, ...]  # What is known of these
 
 # %% ../nbs/19d_browser_view.ipynb #4b9d046f
+_NEVER_SCANNED = (
+    " Never scanned, so problems and duplicates are not known: the catalog that scan() gives "
+    "shows them."
+)
+
+
 def _headline(look: Look, known: Known) -> str:
     "Which pictures are shown."
     said, n = filter_text(look.wanted), len(look.rows)
@@ -163,7 +169,7 @@ def _headline(look: Look, known: Known) -> str:
     first = look.place // PAGE * PAGE
     span = f"{first + 1:,} to {min(first + PAGE, n):,} of {many(n, 'picture')}"
     left = f" {look.left:,} of them no longer fit; Refresh leaves them out." * (look.left > 0)
-    return f"{span}: {said}.{left}"
+    return f"{span}: {said}.{left}{_NEVER_SCANNED * ('bytes' not in known.table)}"
 
 
 def _journal_text(marks: Marks, count: int) -> str:

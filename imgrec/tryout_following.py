@@ -148,7 +148,7 @@ def headline_of(
         return "No picture yet."
     (height, width), spec = wish.given.size, classifier.spec
     grey = ", grey" if spec.channels == 1 else ""
-    size = "" if (height, width) == spec.image_size else f" of {height}x{width} pixels"
+    size = "" if (height, width) == spec.image_size else f" ({height}x{width} pixels)"
     return f"{wish.given.name}{size}, as the network takes it: {spec.height}x{spec.width}{grey}"
 
 

@@ -792,6 +792,17 @@ def test_no_name_becomes_markup(pets):
     assert browser.parts.quick[2].description.startswith("3 <img"), "a button takes no HTML"
 
 
+@pytest.mark.parametrize("scanned", [False, True])
+def test_what_is_no_picture_says_why_once(pets, scanned):
+    catalog = Catalog.from_folder(pets)
+    page = texts(CatalogBrowser(catalog.scan() if scanned else catalog))
+    for reason in ("not a picture", "empty"):
+        said = f"set aside: {reason}" if scanned else f"not shown: {reason}"
+        assert page.count(said) == 2, "to the eye, and in the alternative text"
+        assert page.count(reason) == page.count(said), "and not in other words as well"
+    assert ("Never scanned" in page) != scanned
+
+
 def test_a_person_cleans_a_folder(pets):
     browser = CatalogBrowser(Catalog.from_folder(pets).scan())
     parts = browser.parts
