@@ -149,7 +149,10 @@ def _accept(look: Look) -> None:
     rows, suspicions = look.targets, look.suspicions
     wanted = [row for row in rows if suspicions and not np.isnan(suspicions.scores[row])]
     if suspicions is None or not wanted:
-        raise CatalogError("No label is suggested for this. Suggestions come from suspects=.")
+        raise CatalogError(
+            "No label is suggested for this. Suggestions come from a model, by "
+            "CatalogBrowser(catalog, suspects=suspects(catalog, predictions))."
+        )
     _label_each(look, [(row, suspicions.suggested[row]) for row in wanted])
 
 

@@ -190,8 +190,10 @@ def _target_text(look: Look) -> str:
     rows = look.targets
     if not rows:
         return "No picture to mark."
-    if not look.selected:
-        return f"Marks are for {readable(look.marks.catalog.table['file'].iloc[rows[0]])}."
+    if len(rows) == 1:
+        chosen_by_hand = ", which is selected" * bool(look.selected)
+        file = readable(look.marks.catalog.table["file"].iloc[rows[0]])
+        return f"Marks are for {file}{chosen_by_hand}."
     away = len(set(rows) - set(look.page))
     elsewhere = f", {away:,} of them not on this page" if away else ""
     return f"Marks are for {many(len(rows), 'selected picture')}{elsewhere}."

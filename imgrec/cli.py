@@ -120,7 +120,7 @@ def _tune(
     if ui:
         from imgrec.served import serve_cockpit
 
-        return serve_cockpit(order)
+        return serve_cockpit(order, output)
     begin(output)
     search, notes = planned_search(**order)
     hand_over_best(search, output, notes, detach)

@@ -86,7 +86,7 @@ def _tabs(cockpit: "TuningCockpit") -> tuple[Any, ...]:
 
     cockpit.study = StudyTab(state.search)
     table = TableTab(state, why)
-    last = (cockpit.study, FinishTab(state.search))
+    last = (cockpit.study, FinishTab(state.search, cockpit.save_to))
     return SpaceTab(state), RunTab(state), NowTab(state), table, *last
 
 
@@ -112,8 +112,9 @@ class TuningCockpit(Panel):
     def __init__(
         self,
         search: SearchView | str | Path,  # A `Search`, a view of one, or its directory
+        save_to: str | Path = "",  # Where the classifier goes; empty: into the directory
     ) -> None:
-        self.state = attach(search)
+        self.state, self.save_to = attach(search), save_to
         self.turn, self.kept = threading.RLock(), tuple[Any, ...]()
         self.helm = Helm(self.state)
         self.pages = _tabs(self)

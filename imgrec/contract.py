@@ -162,7 +162,7 @@ def check_target(
         Path(tempfile.mkdtemp(prefix=".imgrec-", dir=there)).rmdir()
     except OSError as error:
         why = error.strerror or error
-        raise ClassifierError(f"{path} cannot be: {why} for what is written in {there}.") from error
+        raise ClassifierError(f"{path} cannot be written: {why} in {there}.") from error
     if not found.exists() or (found.is_dir() and not any(found.iterdir())):
         return
     if not found.is_dir() or not (found / CONTRACT).is_file():

@@ -177,7 +177,8 @@ def _how(trial: TrialState) -> str:
 def _busy(search: Any, status: Status) -> str:
     "What has to end first."
     if status.running:
-        return "A last training is under way."
+        saves = status.order is not None and status.order.save_to
+        return "The classifier is being saved." if saves else "A last training is under way."
     if search.running:
         return "The search still runs, and may find a better trial: stop it, or let it end."
     return ""

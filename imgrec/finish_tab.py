@@ -56,11 +56,12 @@ def result_in_words(
     closed = view.closed
     if closed is None:
         return [view.looked] if view.looked else []
+    unseen = ["The test part was not looked at."] * (closed.look is None)
     warned = [f"Mind: {text}" for text in closed.warned]
     kept = [f"Saved in {closed.saved}."] if closed.saved else []
     standing = ("  Standing of", "    ")  # it has a place of its own
     own = [line.strip() for line in closed.lines if not line.startswith(standing)]
-    return own + warned + kept
+    return own + unseen + warned + kept
 
 # %% ../nbs/18s_finish_tab.ipynb #59cbaeb6
 def _set_button(widget: widgets.Button, tip: str, against: str) -> None:
@@ -70,7 +71,7 @@ def _set_button(widget: widgets.Button, tip: str, against: str) -> None:
 
 def _show_steps(tab: "FinishTab", view: FinishView) -> None:
     "The buttons, and what is under way."
-    step = "test" if tab.test.value else "train"
+    step, order = "test" if tab.test.value else "train", view.status.order
     _set_button(
         tab.train, "Train this trial again, in a process of its own", getattr(view.may, step)
     )
@@ -82,8 +83,8 @@ def _show_steps(tab: "FinishTab", view: FinishView) -> None:
     put(tab.folder, {"disabled": bool(view.may.save)})
     say(
         tab.far,
-        f"Trial {view.status.order.trial}: {view.status.said}"
-        if view.status.running and view.status.order
+        f"{'Saving trial' if order.save_to else 'Trial'} {order.trial}: {view.status.said}"
+        if view.status.running and order
         else "",
         "status",
     )
@@ -119,6 +120,7 @@ class FinishTab:
     def __init__(
         self,
         search: Any,  # A search, or a view of one
+        save_to: str | Path = "",  # Where the classifier goes; empty: into its directory
     ) -> None:
         self.state, self.quiet, self.lock = FinishState(search), Quiet(), threading.RLock()
         self.standing, self.confusion, self.mistakes = (AnswerPlace() for _ in range(3))
@@ -145,7 +147,7 @@ class FinishTab:
         self.code = widgets.Textarea(rows=10, **look)
         self.copy = copier("", "Copy the code", "Copy the program into the clipboard")
         self.box = widgets.VBox(_arranged(self), layout={"width": "100%"})
-        _prepare(self, search)
+        _prepare(self, Path(save_to or Path(search.directory) / "classifier"))
         _show(self)
 
     def refresh(self) -> None:
@@ -197,10 +199,10 @@ def _arranged(tab: FinishTab) -> list[Any]:
     ]
 
 # %% ../nbs/18s_finish_tab.ipynb #c453c5e6
-def _prepare(tab: FinishTab, search: Any) -> None:
+def _prepare(tab: FinishTab, save_to: Path) -> None:
     "Fill the fields, and let the widgets call the state, and the state the widgets."
     put(tab.seeds, {"value": 3})
-    put(tab.folder, {"value": str(Path(search.directory).resolve() / "classifier")})
+    put(tab.folder, {"value": str(save_to.resolve())})
     state = tab.state
     listen(tab.quiet, tab.trial, tab.choose)
     listen(tab.quiet, tab.test, lambda _: _show(tab))

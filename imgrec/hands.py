@@ -31,18 +31,51 @@ const nameOf = ({ key, ctrlKey, altKey, metaKey, shiftKey }) => {
 };
 """
 
+# %% ../nbs/18ma_hands.ipynb #3a015691
+_PLACE = """
+// Whether a key that an element hears is for a panel: it is in there, or was when it became grey.
+const place = (mark, signal) => {
+  let here = false;
+  const touch = ({ target }) => (here = Boolean(target.closest?.("." + mark)));
+  for (const name of ["pointerdown", "focusin"])
+    window.addEventListener(name, touch, { capture: true, signal });
+  const leave = ({ target }) => (here = here && target.disabled === true);
+  window.addEventListener("focusout", leave, { signal });
+  return (target) => target.closest?.("." + mark) || (here && target === document.body);
+};
+"""
+
+# %% ../nbs/18ma_hands.ipynb #906889e6
+_PICTURES = """
+// A click on a picture of a panel is one on the button that stands with it; gives a style.
+const pictures = (mark, signal) => {
+  const press = ({ target }) => {
+    const cell = target.closest?.(`.${mark} figure`)?.closest(".widget-vbox");
+    cell?.querySelector("button")?.click();
+  };
+  window.addEventListener("click", press, { signal });
+  const look = document.createElement("style");
+  look.textContent = `.${mark} figure { cursor: pointer }`;
+  document.head.append(look);
+  return look;
+};
+"""
+
 # %% ../nbs/18ma_hands.ipynb #b7e4b56f
 KEYS_SCRIPT = (
     EACH_SCRIPT
     + _OWN
+    + _PLACE
+    + _PICTURES
     + """
 const PAUSE = 100;  // Milliseconds between two of a key that is held down
 export default {
   initialize({ model }) {
     const [mark, listening] = [model.get("mark"), new AbortController()];
+    const inside = place(mark, listening.signal);
     let last = 0;
     const hear = (event) => {
-      if (!event.target.closest?.("." + mark) || own(event.target, event.key)) return;
+      if (!inside(event.target) || own(event.target, event.key)) return;
       const [name, known] = [nameOf(event), model.get("wanted").includes(nameOf(event))];
       if (known || name.length === 1) event.stopImmediatePropagation();
       if (!known || event.isComposing) return;
@@ -52,12 +85,13 @@ export default {
       model.send({ key: name });
     };
     window.addEventListener("keydown", hear, { capture: true, signal: listening.signal });
+    const look = pictures(mark, listening.signal);
     const panels = each(mark, (panel) => {
       panel.tabIndex = 0;
       panel.setAttribute("role", "group");
       panel.setAttribute("aria-label", model.get("label"));
     });
-    return () => [listening.abort(), panels.stop()];
+    return () => [listening.abort(), look.remove(), panels.stop()];
   },
 };
 """

@@ -81,7 +81,9 @@ def parallel_table(
                 )
                 rows.append((*told, math.nan if math.isnan(rank) else score, rank))
     table = pd.DataFrame(rows, columns=_COLUMNS)
-    table = table.astype({"value": object, "place": float, "score": float, "rank": float})
+    table = table.astype({"place": float, "score": float, "rank": float})
+    values = [row[_COLUMNS.index("value")] for row in rows]
+    table["value"] = pd.Series(values, dtype=object)  # 16 beside 0.1 does not become 16.0
     table.attrs["objective"] = state.settings.get("objective", "score")
     return table
 

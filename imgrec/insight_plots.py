@@ -20,6 +20,7 @@ from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from .axes import COLOURS, inches, new_axes, plain_text
+from .core import many
 from imgrec.course_plots import (
     factors_along,
     jitter,
@@ -83,9 +84,10 @@ def plot_importance(
     ax.tick_params("x", labelsize=9)
     ax.spines[["top", "right"]].set_visible(False)
     used = int(rows["trials"].max()) if len(rows) else 0
-    said = f"{used} trials, {rows['explained'].max():.0%} of their scores explained"
+    said = f"{many(used, 'trial')}, {rows['explained'].max():.0%} of their scores explained"
     if not sure.any():
-        notes = {"too few trials to tell": f"{used} trials are too few to tell"}
+        few = f"{many(used, 'trial')} {'is' if used == 1 else 'are'} too few to tell"
+        notes = {"too few trials to tell": few}
         said = notes.get(*rows["note"].head(1), *rows["note"].head(1)) if used else "no scores yet"
     titled(ax, said)
     return ax

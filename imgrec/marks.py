@@ -262,12 +262,13 @@ def refused(
     some = table[bad & ~is_dropped(table["reason"]).to_numpy()]
     if not len(some):
         return ""
-    file, reason = some["file"].iloc[0], some["reason"].iloc[0]
-    more = f", and {len(some) - 1} more with it" if len(some) > 1 else ""
-    return (
-        f"{readable(file)} was set aside by the scan{more}: {readable(reason)}. Mend the file and "
-        "scan again."
-    )
+    named = [
+        f"{readable(file)} ({readable(reason)})"
+        for file, reason in zip(some["file"][:3], some["reason"][:3], strict=True)
+    ]
+    more = [f"{many(len(some) - 3, 'other')}"] if len(some) > 3 else []
+    which = ", ".join([*named, *more])
+    return f"{which}: set aside by the scan. Mend the file and scan again."
 
 # %% ../nbs/19c_marks.ipynb #9d69e604
 _MARKS: dict[int, Marks] = {}  # By catalog, without keeping it alive

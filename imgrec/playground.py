@@ -177,7 +177,7 @@ def _walk_parts() -> Parts:
     for name, icon in (("previous", "arrow-left"), ("next", "arrow-right")):
         tip = f"Show the {name} step"
         parts.buttons[name] = button(name.title(), tip, icon, width="112px")
-    parts.trail.layout = widgets.Layout(max_height="300px", overflow="auto", width="100%")
+    parts.trail.layout = widgets.Layout(max_height="460px", overflow="auto", width="100%")
     return parts
 
 

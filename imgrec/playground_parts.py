@@ -66,8 +66,9 @@ def parts_of(
     return Parts(inputs=inputs, picture=picture, alt=alternative(picture), **texts)
 
 # %% ../nbs/21i_playground_parts.ipynb #3349cfa5
-COLUMN = {"description_width": "72px"}  # Names stand in a column
-_WHOLE = {"width": "100%", "max_width": "280px"}
+COLUMN = {"description_width": "84px"}  # Names stand in a column
+_WHOLE = {"width": "100%", "max_width": "292px"}
+_LONG = {"flex": "1 1 292px", "max_width": "700px"}  # A slider with thousands of places
 
 
 def choice(
@@ -85,7 +86,7 @@ def common_inputs(
     strides: Sequence[Any],  # That it may have
 ) -> dict[str, Any]:  # By the name of the control
     "The controls of a window over a picture."
-    look: dict[str, Any] = {"layout": _WHOLE, "style": COLUMN}
+    long: dict[str, Any] = {"layout": _LONG, "style": COLUMN}
     shows = [("the picture", "picture"), ("small, with numbers", "numbers")]
     return {
         "size": choice(wide, [(f"{n}x{n}", n) for n in sizes], "Pixels that the window covers"),
@@ -93,7 +94,7 @@ def common_inputs(
         "padding": choice("Padding", PADDINGS, "valid: no border; same: a border keeps the size"),
         "view": choice("Show", shows, "The picture, or so small that its numbers can be read"),
         "place": widgets.IntSlider(
-            1, 1, 1, description="Window", tooltip="Place of the window, in reading order", **look
+            1, 1, 1, description="Window", tooltip="Place of the window, in reading order", **long
         ),
         "filling": widgets.Checkbox(
             description="fill the map up to the window",
@@ -122,7 +123,7 @@ def play_row(
     play.description = play.tooltip = "Play: move the window from place to place"
     widgets.jslink((play, "value"), (slider, "value"))
     parts.inputs["play"] = play
-    return widgets.HBox([play, slider], layout=widgets.Layout(flex_flow="row wrap"))
+    return widgets.HBox([play, slider], layout=widgets.Layout(flex_flow="row wrap", width="100%"))
 
 
 def arranged(

@@ -34,7 +34,7 @@ def parsed_point(
 ) -> dict[str, Any]:  # A value for each entry that is used; what was left out is at its default
     "A point of a space from a text; a `SearchError` that names what cannot be."
     try:
-        words = shlex.split(text)
+        words = [word.removesuffix(",") for word in shlex.split(text)]  # as a point is shown
     except ValueError as error:
         raise SearchError(f"{text!r} cannot be read: {error}.") from error
     parts = [word.partition("=") for word in words]

@@ -18,6 +18,7 @@ from .cockpit_state import CockpitState
 from .cockpit_view import CockpitView, alt_of
 from .core import OptionError
 from .curves import Curve, curves_png
+from .entries import Fixed
 from imgrec.fittings import (
     UNSEEN,
     Quiet,
@@ -31,6 +32,7 @@ from imgrec.fittings import (
     text_field,
 )
 from .meters import Meter, Seat
+from .results import point_in_words
 from .space_hands import attempt
 
 # %% ../nbs/18u_run_tab.ipynb #f15896e4
@@ -80,7 +82,7 @@ class RunTab:
         self.seats = widgets.HTML(layout={"width": "100%", "overflow": "auto"})
         self.trial = chooser("Trial", [], "A running trial")
         self.skip = button("Skip", "Give up this trial; it keeps the score that it has", "forward")
-        self.point = text_field("Point", "Such as width=16 rate=0.01; the rest is at its default")
+        self.point = text_field("Point", _example(state))
         self.add = button("Add", "Have this point tried next", "plus")
         self.queue = sentence()
         self.box = widgets.VBox(_arranged(self), layout={"width": "100%"})
@@ -96,6 +98,14 @@ class RunTab:
             _show(self, view)
 
 # %% ../nbs/18u_run_tab.ipynb #82edfbe5
+def _example(state: CockpitState) -> str:
+    "What a point looks like, by names of this search."
+    entries = state.draft.base.entries.items()
+    some = {name: each.default for name, each in entries if not isinstance(each, Fixed)}
+    point = point_in_words(dict(list(some.items())[:2]))
+    return f"Such as {point}; the rest is at its default" if some else "Nothing is varied"
+
+
 def _meter_bar(name: str) -> widgets.FloatProgress:
     "A bar that is full when a limit is reached."
     layout = {"width": "80px", "flex": "0 0 auto"}
@@ -109,7 +119,7 @@ def _limit_field(label: str, tip: str) -> widgets.Text:
     field.placeholder = "no limit"
     return field
 
-
+# %% ../nbs/18u_run_tab.ipynb #11ce5888
 def _arranged(tab: RunTab) -> list[Any]:
     "The widgets, from top to bottom."
     flow = {"flex_flow": "row wrap", "align_items": "center", "width": "100%"}

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -48,9 +49,10 @@ def notebook_of(
 def cockpit_cells(
     order: Mapping[str, Any],  # What `planned_search` takes, by name, in values of JSON
     folder: Path,  # In which the command was given
+    output: Path,  # Where the classifier goes
 ) -> list[str]:  # Python
     "What makes a search of its values, and shows its cockpit."
-    first = f"""
+    first = f"""%%capture said
 import json, os
 os.chdir({str(folder)!r})
 import imgrec
@@ -58,7 +60,8 @@ from imgrec.cockpit import TuningCockpit
 from imgrec.tuning import planned_search
 search, notes = planned_search(**json.loads({json.dumps(dict(order))!r}))
 """
-    return [first, "TuningCockpit(search)"]
+    shown = f"TuningCockpit(search, {str(output)!r})"
+    return [first, shown, "said.show()  # which pictures these are"]
 
 # %% ../nbs/24i_served.ipynb #e6aac15e
 def free_port() -> int:  # Its number
@@ -83,9 +86,6 @@ def _end(process: subprocess.Popen, patience: float = 10.0) -> None:
         process.kill()
     process.wait()
 
-# %% ../nbs/24i_served.ipynb #bde26e22
-#| export
-
 # %% ../nbs/24i_served.ipynb #1c5c09b9
 def _listens(address: str) -> bool:
     "Whether somebody listens where a page should be."
@@ -105,6 +105,24 @@ def _wait_for(process: subprocess.Popen, address: str, log: Path, patience: floa
     raise ImgrecError(f"Voila has not begun to serve the page:\n{log.read_text()[-2000:]}")
 
 # %% ../nbs/24i_served.ipynb #740d7f13
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@contextmanager
+def _ended_politely() -> Iterator[None]:
+    "Have a closed terminal, and the signal to end, let go of all as Ctrl-C does."
+
+    def leave(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, leave) for each in _ENDS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+# %% ../nbs/24i_served.ipynb #a7b7c5ee
 @contextmanager
 def served(
     cells: list[str],  # Python
@@ -133,11 +151,15 @@ def served(
 # %% ../nbs/24i_served.ipynb #76a383e4
 def serve_cockpit(
     order: Mapping[str, Any],  # What `planned_search` takes, by name, in values of JSON
+    output: Path,  # Where the classifier goes
 ) -> None:
     "Serve the cockpit of a search until Ctrl-C, which leaves the search as it is."
     waiting("loading TensorFlow")
+    from imgrec.contract import check_target
+
     check_order(order["model"], order["space"], order["how"])
-    with served(cockpit_cells(order, Path.cwd())) as address:
+    check_target(output)
+    with _ended_politely(), served(cockpit_cells(order, Path.cwd(), output)) as address:
         typer.echo(f"The cockpit is at {address}")
         typer.echo("It opens in a while. Ctrl-C closes it; a search that runs goes on.")
         webbrowser.open(address)

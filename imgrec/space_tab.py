@@ -223,7 +223,8 @@ def _show(tab: SpaceTab, view: CockpitView) -> None:
     say(tab.note, view.allowed.note if view.changes else "")
     lines = view.forecast or ("Nothing was forecast yet.",)
     say(tab.forecast, lines, style="white-space: pre-wrap; font-variant-numeric: tabular-nums")
-    put(tab.text, {"value": view.json})
+    if not view.message:  # what is no space stays to be mended
+        put(tab.text, {"value": view.json})
     put(tab.copy, {"value": view.json})
 
 

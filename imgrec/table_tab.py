@@ -105,9 +105,10 @@ def _show(tab: TableTab, view: CockpitView) -> None:
     pinned = number in view.pins.pinned
     put(tab.pin, {"description": "Unpin" if pinned else "Pin"})
     put(tab.note, {"value": view.pins.notes.get(number or 0, "")})
-    say(tab.said, _about(row, number), role="status")
+    waits = [f"Next by hand: {point}" for point in view.queue]
+    say(tab.said, [_about(row, number), *waits], "status")
 
-
+# %% ../nbs/18v_table_tab.ipynb #e58945fb
 def _connect(tab: TableTab) -> None:
     "Let the widgets call the state."
     state = tab.state

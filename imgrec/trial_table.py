@@ -149,10 +149,11 @@ def columns_of(
     "The hyperparameters with a column: those that are searched, or were once."
     fixed = {name for name, entry in state.space.items() if entry.get("kind") == "fixed"}
     points: dict[str, Any] = {}
+    varied: set[str] = set()
     for trial in state.trials.values():
-        points.update(trial.point)
+        varied |= {n for n, value in trial.point.items() if points.setdefault(n, value) != value}
     once = [name for name in points if name not in state.space]
-    return (*(name for name in state.space if name not in fixed), *once)
+    return (*(name for name in state.space if name not in fixed or name in varied), *once)
 
 # %% ../nbs/18d_trial_table.ipynb #bb2b2a32
 def _ordered(state: SearchState, pins: Pins, order: str) -> list[TrialState]:

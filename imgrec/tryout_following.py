@@ -32,7 +32,6 @@ class Wish:
     amounts: Mapping[str, float] = field(default_factory=dict)  # What is changed about it
     along: str = "brightness"  # The amount whose range is looked at
     label: str | None = None  # The class whose heat map is wanted; None: the answer's
-    place: int = 0  # Of the last picture of the test part, from 0
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,8 @@ class TryoutView:
     amounts: Mapping[str, float]  # What each slider shows
     along: str  # The amount whose range is looked at
     label: str | None  # The class whose heat map is wanted
-    place: int  # Of the picture of the test part, from 0
+    place: int | None  # In the test part, from 0; None: the picture is not from there
+    path: str  # Of the picture, as it was written; empty: it is not from there
     tests: int  # Pictures of the test part; 0 where there is none
 
 # %% ../nbs/20f_tryout_following.ipynb #83813841
@@ -149,7 +149,9 @@ def headline_of(
     (height, width), spec = wish.given.size, classifier.spec
     grey = ", grey" if spec.channels == 1 else ""
     size = "" if (height, width) == spec.image_size else f" ({height}x{width} pixels)"
-    return f"{wish.given.name}{size}, as the network takes it: {spec.height}x{spec.width}{grey}"
+    place = wish.given.place
+    name = wish.given.name if place is None else f"Test picture {place + 1}: {wish.given.name}"
+    return f"{name}{size}, as the network takes it: {spec.height}x{spec.width}{grey}"
 
 
 def heat_line(

@@ -81,7 +81,7 @@ class TryoutParts:
 
     upload: widgets.FileUpload  # A file
     path: widgets.Text  # A path
-    place: Any  # A picture of the test part, from 1
+    place: Any  # A picture of the test part, from 1; 0: the picture is another
     pad: Any | None  # To draw on; None without anywidget
     sliders: dict[str, widgets.FloatSlider]  # By the name of an amount
     restore: widgets.Button  # Takes all changes back
@@ -124,7 +124,9 @@ def parts_of(
     return TryoutParts(
         upload=_uploader(),
         path=text_field("Path", "Paste the path of a picture"),
-        place=number_field(f"Test picture (of {tests:,})", "Its place", (1, max(tests, 1))),
+        place=number_field(
+            f"Test picture (of {tests:,})", "0: another picture", (0, max(tests, 1))
+        ),
         pad=drawing("Draw a digit, and it is tried as you draw"),
         sliders={name: _slider(each) for name, each in amounts.items()},
         restore=button("As it was", "Take all changes back", "undo"),
@@ -159,7 +161,9 @@ def _set_controls(parts: TryoutParts, view: TryoutView) -> None:
         put(slider, {"value": view.amounts[name]})
     put(parts.along, {"value": view.along})
     put(parts.label, {"value": parts.names.index(view.label) + 1 if view.label else 0})
-    put(parts.place, {"value": view.place + 1})
+    put(parts.place, {"value": 0 if view.place is None else view.place + 1})
+    if not view.message:  # what cannot be opened stays to be mended
+        put(parts.path, {"value": view.path})
     put(parts.place.layout, {"display": None if view.tests else "none"})
     put(parts.restore, {"disabled": not view.changes})
 

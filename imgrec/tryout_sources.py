@@ -8,7 +8,7 @@ __all__ = ['UPLOAD', 'Given', 'from_path', 'from_upload', 'from_test', 'Ground',
 # %% ../nbs/20e_tryout_sources.ipynb #68694ad1
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ class Given:
     name: str  # For a person; without what cannot be printed
     size: tuple[int, int]  # Its own height and width, also where it was read at a smaller scale
     true: str = ""  # Its class, where it is known
+    place: int | None = None  # In the test part, from 0; None: it is not from there
+    path: str = ""  # As it was written; empty: it is not from there
 
 
 def _refused(name: str, reason: object) -> PictureError:
@@ -91,7 +93,8 @@ def from_path(
         if isinstance(error, PictureError):
             raise
         raise _refused(said[:80], "this is no path") from error
-    return _decoded(said, lambda: picture_bytes(path), Limits(), image_size)
+    given = _decoded(said, lambda: picture_bytes(path), Limits(), image_size)
+    return replace(given, path=text)
 
 # %% ../nbs/20e_tryout_sources.ipynb #0dabd487
 UPLOAD = Limits(max_bytes=50_000_000)  # What an uploaded file may be
@@ -131,7 +134,7 @@ def from_test(
     row = int(np.flatnonzero(catalog.table["file"] == file)[0])  # type: ignore[union-attr]
     label = catalog.table["label"].iloc[row]  # type: ignore[union-attr]
     pixels = catalog.read(row)  # type: ignore[union-attr]
-    return Given(pixels, readable(file), pixels.shape[:2], label_text(label))
+    return Given(pixels, readable(file), pixels.shape[:2], label_text(label), place)
 
 # %% ../nbs/20e_tryout_sources.ipynb #6c8ca758
 @dataclass(frozen=True)

@@ -68,7 +68,9 @@ def _view(state: "_Hands") -> TryoutView:
     waits = "nearest" in found.due or _waits(state)
     if found.prediction is not None and not waits and not note:
         said, note = lines_of(found.prediction, found.nearest, state.reference)
-    true = "" if wish.given is None else wish.given.true
+    true, place, path = ("", None, "")
+    if wish.given is not None:
+        true, place, path = wish.given.true, wish.given.place, wish.given.path
     words = ("", "")
     if found.prediction is not None:
         words = answer_line(found.prediction, true), bars_line(found.prediction, true)
@@ -94,7 +96,8 @@ def _view(state: "_Hands") -> TryoutView:
         amounts=wish.amounts,
         along=wish.along,
         label=wish.label,
-        place=wish.place,
+        place=place,
+        path=path,
         tests=state.tests,
     )
 
@@ -254,11 +257,12 @@ class TryoutState(_Hands):
 
     def open(
         self,
-        path: str,  # As it was pasted
+        path: str,  # As it was pasted; a field that was cleared is nothing to try
     ) -> None:
         "Try the picture at a path."
         with _trying(self):
-            _take(self, from_path(path, self.classifier.spec.image_size), self.wish)
+            if path.strip():
+                _take(self, from_path(path, self.classifier.spec.image_size), self.wish)
 
     def draw(
         self,
@@ -276,7 +280,7 @@ class TryoutState(_Hands):
         with _trying(self):
             if self.splits is None:
                 raise OptionError("There is no test part: give splits with the classifier.")
-            _take(self, from_test(self.splits, place), replace(self.wish, place=place))
+            _take(self, from_test(self.splits, place), self.wish)
 
     def change(
         self,

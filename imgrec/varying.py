@@ -152,10 +152,11 @@ class Sweep:
     def leading(
         self,
         n: int = 3,  # How many, at most
-    ) -> tuple[str, ...]:  # The most probable somewhere first
+    ) -> tuple[str, ...]:  # The answer here first, and what it turns into on either side
         "The classes that the picture is taken for along the way."
+        turned = [self.shares[row].argmax() for row in _turns(self) if row is not None]
         order = np.argsort(-self.shares.max(axis=0), kind="stable")
-        return tuple(self.class_names[at] for at in order[:n])
+        return tuple(self.class_names[at] for at in [*dict.fromkeys([*turned, *order])][:n])
 
     def shares_of(
         self,
@@ -184,21 +185,30 @@ def sweep(
     return Sweep(name, values, float(amounts.get(name, 0)), names, shares)
 
 # %% ../nbs/20c_varying.ipynb #4f3c703d
+def _turns(
+    swept: Sweep,  # What `sweep` gave
+) -> tuple[int, int | None, int | None]:  # Rows: here, and the next below and above, if any
+    "Where along the way the answer changes."
+    best = swept.shares.argmax(axis=1)
+    here = int(np.abs(swept.values - swept.here).argmin())
+    other = best != best[here]
+    low = next((at for at in range(here, -1, -1) if other[at]), None)
+    high = next((at for at in range(here, len(best)) if other[at]), None)
+    return here, low, high
+
+
 def sweep_line(
     swept: Sweep,  # What `sweep` gave
 ) -> str:  # One sentence
-    "Where along the way the answer changes."
+    "Where along the way the answer changes, in words."
     each, best = AMOUNTS[swept.name], swept.shares.argmax(axis=1)
-    here = int(np.abs(swept.values - swept.here).argmin())
+    here, *others = _turns(swept)
     answer = swept.class_names[best[here]]
-    same = best == best[here]
-    if same.all():
-        return f"{each.label} from {each.low:g} to {each.high:g}: the answer stays {answer}."
-    low = next((at for at in range(here, -1, -1) if not same[at]), None)
-    high = next((at for at in range(here, len(same)) if not same[at]), None)
     ways = [
         f"at {swept.values[at]:g} it is {swept.class_names[best[at]]}"
-        for at in (low, high)
+        for at in others
         if at is not None
     ]
+    if not ways:
+        return f"{each.label} from {each.low:g} to {each.high:g}: the answer stays {answer}."
     return f"{each.label} ({each.unit}): the answer is {answer}; {', '.join(ways)}."

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import settings
 from project import MEASURED, NBS, ROOT, functions, line_counts, notebooks
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,6 +26,8 @@ _CACHE = tempfile.TemporaryDirectory(prefix="imgrec-tests-", ignore_cleanup_erro
 os.environ["IMGREC_CACHE"] = _CACHE.name
 
 pd.set_option("mode.string_storage", "python")  # as with most users, who have no pyarrow
+settings.register_profile("imgrec", deadline=None)  # a busy machine is no failure
+settings.load_profile("imgrec")
 
 SECONDS: dict[str, float] = {}  # notebook -> how long it took
 BEFORE: set[Path] = set()  # the files below nbs/ when the tests began

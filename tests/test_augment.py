@@ -125,7 +125,7 @@ recipes = st.builds(Augment, st.booleans(), st.booleans(), **numbers)
 sizes = [(1, 1, 3), (1, 7, 1), (6, 1, 3), (12, 9, 3), (5, 8, 1)]  # few, as each is compiled
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(recipes, st.sampled_from(sizes))
 def test_any_recipe_gives_pixels_from_0_to_255_for_pictures_of_any_size(recipe, size):
     pictures = np.full((2, *size), 200, np.uint8)

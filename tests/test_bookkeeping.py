@@ -69,7 +69,7 @@ def told(trial):
 
 
 @pytest.mark.parametrize("strategy", KINDS)
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.integers(1, 10**6), st.sampled_from([SPACE, SMALL]), st.sampled_from(["min", "max"]))
 def test_the_same_answers_after_any_history(strategy, seed, space, direction):
     theirs, ours = (oracle_of(strategy, brief, space, direction, seed) for brief in (0, 1))

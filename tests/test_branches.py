@@ -25,7 +25,7 @@ def keys(point):
     return {(name, value_text(value)) for name, value in point.items()}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(conditional())
 def test_every_branch_value_and_pair_that_can_be_has_a_point(space):
     points = branch_points(space, limit=1000)
@@ -40,7 +40,7 @@ def test_every_branch_value_and_pair_that_can_be_has_a_point(space):
             assert any(set(pair) <= each for each in seen), pair
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(conditional(), st.data())
 def test_what_is_reachable_is_reached(space, data):
     wanted = dict(data.draw(st.sampled_from(all_points(space))))
@@ -50,7 +50,7 @@ def test_what_is_reachable_is_reached(space, data):
     assert set(found) <= used_names(space, found)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(conditional(), st.integers(0, 99))
 def test_points_by_chance_are_points_and_the_same_for_a_seed(space, seed):
     points = random_points(space, 20, seed)
@@ -99,7 +99,7 @@ def test_the_cause_of_what_fails_is_found(said):
     assert repr(causes_of(DEEP, failing, working)) == said
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(conditional(), st.data())
 def test_no_working_point_has_a_cause_and_what_is_counted_has_it(space, data):
     points = [*branch_points(space, limit=30), *random_points(space, 10)]

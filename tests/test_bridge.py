@@ -137,7 +137,7 @@ ANYTHING = st.none() | st.integers() | st.text(max_size=5) | st.lists(st.integer
 
 
 @WITH_BRIDGE
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ANYTHING | st.dictionaries(st.sampled_from(["key", "box"]), ANYTHING))
 def test_only_keys_that_were_asked_for_are_heard(content):
     heard = []
@@ -209,7 +209,7 @@ def test_any_other_number_of_pixels_is_refused(count, caplog):
 # ---- a part of a figure
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.floats() | st.integers(-1, 2) | st.booleans(), min_size=3, max_size=5))
 def test_a_part_is_inside_and_the_right_way_round(ends):
     found = part_of({"box": ends})

@@ -297,7 +297,7 @@ def of_two_classes(names):
     return pd.DataFrame({"file": names, "label": labels})
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(files, shares, shares, st.integers(0, 9))
 def test_every_class_is_in_every_part_in_its_proportion(names, valid, test, seed):
     table = of_two_classes(names)
@@ -309,7 +309,7 @@ def test_every_class_is_in_every_part_in_its_proportion(names, valid, test, seed
             assert abs(count - share * len(rows)) <= 1.5
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(files, st.randoms(use_true_random=False), st.integers(0, 9))
 def test_the_order_of_the_files_does_not_matter(names, random, seed):
     table = of_two_classes(names)
@@ -321,7 +321,7 @@ def test_the_order_of_the_files_does_not_matter(names, random, seed):
     assert again == parts_of(table, seed=seed)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(files, st.integers(1, 4))
 def test_an_added_picture_moves_at_most_three_others(names, count):
     table = pd.DataFrame({"file": names, "label": "a"})

@@ -53,7 +53,7 @@ def test_two_are_kept_and_nothing_else_is_touched(tmp_path):
     assert latest_checkpoint(tmp_path).step == 100
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(place=st.floats(0, 1, exclude_max=True), how=st.sampled_from(["cut", "flip", "zeros"]))
 def test_any_damage_is_noticed_and_the_one_before_is_used(tmp_path_factory, place, how):
     folder = tmp_path_factory.mktemp("run")

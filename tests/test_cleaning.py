@@ -169,7 +169,7 @@ def act(corrections, frame, action):
     return getattr(corrections, what)(frame, sorted(rest[0]))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(actions)
 def test_step_by_step_and_all_at_once_are_the_same_and_undo_leads_back(steps):
     corrections, frame = Corrections(), table()
@@ -312,7 +312,6 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(), values, min_size=1, max_size=4), st.data())
 def test_any_entry_comes_back_and_no_changed_one_does(entry, data):
     line = encode_line(entry) if all(abs(v) != float("inf") for v in floats(entry)) else b""

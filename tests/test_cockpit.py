@@ -259,7 +259,7 @@ def test_any_order_of_hands_and_events(few, tmp_path, monkeypatch):
     AnyOrder.few, AnyOrder.places = few, tmp_path
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]
     phases = (Phase.explicit, Phase.reuse, Phase.generate)  # to make a case small takes minutes
-    steps = {"max_examples": 25, "stateful_step_count": 25, "deadline": None}
+    steps = {"max_examples": 25, "stateful_step_count": 25}
     how = settings(phases=phases, suppress_health_check=checks, **steps)
     run_state_machine_as_test(AnyOrder, settings=how)
 

@@ -196,6 +196,7 @@ def test_a_restarted_kernel_finds_the_search_and_a_stored_page_shows_it(lab, pag
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to a process alone")
 def test_tune_serves_the_cockpit_behind_a_token(page, tmp_path):
     words = ["tune", "digits", "--ui", "--trials", "2", "--epochs", "1", "--image-size", "12"]
+    words += ["--output", "mine"]
     command = [sys.executable, "-m", "imgrec", *words]
     environment = {**os.environ, "BROWSER": "true", "PYTHONUNBUFFERED": "1"}
     how = {"cwd": tmp_path, "env": environment, "text": True}
@@ -214,8 +215,24 @@ def test_tune_serves_the_cockpit_behind_a_token(page, tmp_path):
             expect(button(page, "Start")).to_be_enabled(timeout=SLOW)
             button(page, "Start").click()
             expect(page.get_by_text(re.compile("^Done"))).to_be_visible(timeout=SLOW)
+            tab(page, "Finish")
+            expect(page.get_by_role("textbox", name="Folder")).to_have_value(str(tmp_path / "mine"))
         finally:
             process.send_signal(signal.SIGINT)
             rest = process.stdout.read()
             assert process.wait(60) == 130 and "is closed" in rest, rest
     assert len(attached(tmp_path / "search").snapshot().with_status("finished")) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no other process can be asked to end")
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGHUP"])
+def test_tune_takes_its_server_with_it_however_it_is_ended(chromium, tmp_path, how):
+    command = [sys.executable, "-m", "imgrec", "tune", "digits", "--ui"]
+    environment = {**os.environ, "BROWSER": "true", "PYTHONUNBUFFERED": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes) as process:
+        next(line for line in process.stdout if "http://" in line)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(getattr(signal, how))
+        assert family and process.wait(60) == 130
+    assert not psutil.wait_procs(family, 10)[1], "nobody of them is left"

@@ -33,7 +33,7 @@ def test_brightness_adds_and_contrast_stretches_around_the_mean(images):
         np.testing.assert_allclose(result, middle + stretch * (images - middle), atol=0.05)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.floats(0, 1, width=16), st.floats(-0.5, 0.5, width=16))
 def test_saturation_and_hue_leave_luma_and_greys_alone(saturation, hue):
     soft = (120 + (PHOTOS.astype(float) - 120) / 8).astype(np.float32)  # none is cut off
@@ -57,7 +57,7 @@ def test_the_mean_is_of_a_grid_so_close_to_the_mean_of_all():
     np.testing.assert_allclose(mean_colours(PHOTOS), PHOTOS.mean(axis=(1, 2)), atol=0.01)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 255), st.integers(0, 7))
 def test_solarize_and_posterize_value_by_value(threshold, bits):
     values = np.arange(256).reshape(1, 16, 16, 1)

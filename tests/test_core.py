@@ -173,7 +173,7 @@ def test_the_cache_stands_where_it_is_asked_for(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / ".cache" / "imgrec"
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(st.integers(0, 2**32 - 1))
 def test_a_seed_repeats_every_kind_of_random_number(seed):
     import random

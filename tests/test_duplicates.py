@@ -186,7 +186,7 @@ def test_chains_are_cut():
 # ---- groups
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(["", "a", "b", "c", "d"]), max_size=12), st.data())
 def test_equal_checksums_and_only_they_belong_together(sums, data):
     order = data.draw(st.permutations(range(len(sums))))

@@ -45,7 +45,6 @@ tables = st.integers(2, 5).flatmap(
 )
 
 
-@settings(deadline=None)
 @given(tables)
 def test_metrics_are_those_of_scikit_learn(pairs):
     true, predicted = zip(*pairs, strict=True)
@@ -74,7 +73,7 @@ several = st.integers(2, 4).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(several)
 def test_metrics_of_several_labels_are_those_of_scikit_learn(rows):
     masks = np.moveaxis(np.array(rows), 2, 0)

@@ -539,7 +539,7 @@ def test_another_folder_is_not_replaced(tmp_path):
 
 def test_a_place_where_nothing_can_be_written_is_named_before_any_training():
     for place in ("/proc/new", "/proc/new/deeper"):
-        with pytest.raises(ClassifierError, match=f"^{place} cannot be: .* in /proc[.]$"):
+        with pytest.raises(ClassifierError, match=f"^{place} cannot be written: .* in /proc[.]$"):
             check_target(place)
 
 

@@ -400,7 +400,6 @@ STEPS = st.lists(
 @given(steps=STEPS)
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 def test_any_order_of_clicks_on_a_view_trains_nothing(steps, tmp_path_factory):

@@ -150,7 +150,7 @@ def test_an_unknown_trait_is_an_error():
 # ---- texts
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(max_size=30) | st.just(EVIL), max_size=3))
 def test_no_text_becomes_markup(texts):
     place = sentence()

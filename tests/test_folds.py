@@ -76,7 +76,7 @@ def a_catalog(rng, classes, patients):
     return Catalog(table, names).split(0.2, 0.2, group="patient" if patients else None)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**20), classes=st.integers(2, 5), folds=st.integers(2, 6))
 @pytest.mark.parametrize("patients", [False, True])
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -67,7 +67,6 @@ def test_hope_is_above_zero_and_grows_with_the_score_to_beat():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(2, 10))
-@settings(deadline=None)
 def test_the_best_and_the_latest_are_kept(scores, most):
     kept = most_telling(scores, most).tolist()
     assert kept == sorted(set(kept)) and len(kept) == min(len(scores), most)
@@ -81,7 +80,7 @@ def test_the_farthest_is_chosen():
     assert far(known[:0], known) == 0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 30), st.integers(1, 5), st.integers(0, 10**6))
 def test_a_kernel_fits_as_well_as_scikit_learn_says(count, dimensions, seed):
     rng = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ def reference(picture, matrix):
     return np.stack(planes, axis=-1)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     st.sampled_from(SHAPES),
     st.floats(0.125, 1.875, width=32),

@@ -538,7 +538,7 @@ SEEDS = [photo(fmt, 6) for fmt in ("JPEG", "PNG", "WEBP", "TIFF")] + [
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about what it skips
-@settings(deadline=None, max_examples=400, derandomize=True)
+@settings(max_examples=400, derandomize=True)
 @given(
     st.sampled_from(SEEDS),
     st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=6),
@@ -564,7 +564,7 @@ def test_hostile_bytes_never_raise_and_the_verdict_is_what_reading_finds(
 sides = st.integers(1, 40)
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(sides, sides, sides, sides, st.sampled_from([1, 3]), st.sampled_from(RESIZE_RULES))
 def test_resizing_gives_the_size_asked_for_and_invents_no_colour(
     h, w, height, width, channels, rule

@@ -113,8 +113,8 @@ def test_five_pictures_are_cleaned_two_undone_and_marks_outlive_the_kernel(shown
     seen(page, "cat/0.png dropped").wait_for()
     press(page, "ArrowRight", "2", "ArrowRight", "d", "ArrowRight", "d")
     seen(page, "cat/6.png dropped").wait_for()
-    button(page, "1.png").click()
-    seen(page, "Marks are for 1 selected picture").wait_for()
+    page.get_by_role("img", name=re.compile("[0-9]*1[.]png")).filter(visible=True).click()
+    seen(page, re.compile("^Marks are for .*1[.]png, which is selected")).wait_for()
     button(page, "1 cat").click()
     seen(page, "1.png labelled cat").first.wait_for()
     assert marks(pets) == ["drop", "relabel", "drop", "drop", "relabel"]
@@ -131,6 +131,17 @@ def test_five_pictures_are_cleaned_two_undone_and_marks_outlive_the_kernel(shown
     assert seen(page, re.compile("dropped")).count()
     history = page.locator("table.dataframe").inner_text()  # five marks, of which two were undone
     assert (history.count("drop"), history.count("relabel"), history.count("True")) == (3, 2, 2)
+
+
+@WITH_BRIDGE
+def test_keys_are_heard_when_the_button_pressed_last_is_grey(page, voila, pets):
+    write_notebook(voila.folder / "grey.ipynb", CATALOG, "browser")
+    open_voila(page, voila, "grey.ipynb")
+    button(page, "Drop").click()
+    button(page, "Undo").click()
+    page.get_by_role("button", name="Undo", disabled=True).wait_for()
+    press(page, "d")
+    until(lambda: marks(pets) == ["drop", "undo", "drop"], 30)
 
 
 def test_a_saved_notebook_shows_what_there_was_last_without_a_kernel(page, lab, pets):

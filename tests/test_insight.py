@@ -225,7 +225,7 @@ def test_epochs_take_the_blame_for_what_they_do():
     assert "epochs" not in shares(importance(state))[0]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.lists(st.floats(-1e6, 1e6) | st.sampled_from([math.nan, math.inf, 0.0]), max_size=24),
     st.sampled_from([NETS, SPACE]),

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imgrec.core import JournalError, OptionError
@@ -37,7 +37,6 @@ def written(path, count=4):
 # ---- lines
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(), value, max_size=4))
 def test_a_line_comes_back_equal(event):
     line = encode_line(event)
@@ -89,7 +88,6 @@ def test_a_writer_cuts_a_torn_end_and_goes_on(tmp_path):
         assert after.torn == 0
 
 
-@settings(deadline=None)
 @given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_never_read_as_something_else(tmp_path_factory, share, bit):
     folder = tmp_path_factory.mktemp("flip")
@@ -272,7 +270,6 @@ def histories(draw):
     return [event | {"n": n, "time": 0.0} for n, event in enumerate(events, start=1)]
 
 
-@settings(deadline=None)
 @given(histories())
 def test_following_and_replaying_lead_to_the_same_state(events):
     followed = SearchState()
@@ -284,7 +281,6 @@ def test_following_and_replaying_lead_to_the_same_state(events):
     assert followed == replay(json.loads(json.dumps(events)))
 
 
-@settings(deadline=None)
 @given(histories())
 def test_each_trial_has_one_end_and_the_best_is_the_best(events):
     state = replay(events)
@@ -312,7 +308,6 @@ def test_a_trial_that_fails_when_it_comes_back_has_no_score_of_before():
     assert replay(events).trials[1].score is None and replay(events).best is None
 
 
-@settings(deadline=None)
 @given(histories(), st.data())
 def test_an_event_that_cannot_follow_is_refused_and_changes_nothing(events, data):
     state = replay(events[: data.draw(st.integers(0, len(events)))])

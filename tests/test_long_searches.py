@@ -86,7 +86,7 @@ def search_in(folder, strategy, seed, trials=10_000):
 
 
 @pytest.mark.parametrize("strategy", ORACLES)
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 10**6), at_once=st.sampled_from([1, 2, 5]))
 def test_an_oracle_that_is_rebuilt_goes_on_as_the_one_that_lived(
     strategy, seed, at_once, tmp_path_factory
@@ -180,7 +180,7 @@ def test_a_view_reads_only_what_is_new(tmp_path, monkeypatch):
     assert read == [size, 0, grown, 0] and grown < size / 10
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2600), st.data())
 def test_many_lines_are_read_as_one_by_one(count, data):
     lines = [

@@ -11,7 +11,7 @@ from imgrec.mixing import draw_boxes, erase, mix_pairs
 SEED = tf.constant([5, 6])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.floats(0, 1, width=16),
     st.floats(0, 1, width=16),

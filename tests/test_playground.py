@@ -48,7 +48,7 @@ EVIL = '<img src=x onerror="alert(1)">'
 RNG = np.random.default_rng(0)
 DIGIT = digits().read(3)
 PHOTO = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 # ---- the numbers
@@ -427,7 +427,7 @@ class AnyPooling(AnyOrder):
 
 @pytest.mark.parametrize("machine", [AnyConvolution, AnyPooling])
 def test_any_order_of_changes(machine):
-    how = settings(max_examples=25, stateful_step_count=20, deadline=None)
+    how = settings(max_examples=25, stateful_step_count=20)
     run_state_machine_as_test(machine, settings=how)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imgrec.promotion import Line, expected, next_up, rungs_of, standing, telling, waiting
@@ -17,7 +17,6 @@ def lines_of(curves, rungs=(1, 3, 9)):
 
 
 @given(st.lists(scores, max_size=20), st.data())
-@settings(deadline=None)
 def test_who_goes_on_is_free_and_among_the_best_third(curves, data):
     lines = lines_of(curves)
     for line in lines:
@@ -36,7 +35,6 @@ def test_who_goes_on_is_free_and_among_the_best_third(curves, data):
 
 
 @given(st.lists(scores, max_size=12), st.lists(scores, max_size=12), st.integers(1, 4))
-@settings(deadline=None)
 def test_who_is_out_stays_out_whoever_comes(first, later, most):
     before, rungs = lines_of(first), [1, 3, 9]
     wanted = [id(each) for each in waiting(before, rungs, most)]
@@ -45,7 +43,6 @@ def test_who_is_out_stays_out_whoever_comes(first, later, most):
 
 
 @given(st.lists(scores, min_size=1, max_size=12))
-@settings(deadline=None)
 def test_what_came_to_its_end_is_taken_as_it_is_and_order_within_a_rung_stays(curves):
     lines = lines_of(curves)
     guesses = expected(lines, [1, 3, 9])
@@ -85,7 +82,6 @@ def test_rungs_of_luck_are_mostly_left_out_and_others_hardly_ever():
 
 
 @given(st.lists(st.floats(0, 1), min_size=8, max_size=20), st.data())
-@settings(deadline=None)
 def test_what_eight_lines_have_said_stays(scores, data):
     lines = [Line(str(n), {1: s}, error={1: 0.1}) for n, s in enumerate(scores)]
     later = data.draw(st.integers(8, len(lines)))

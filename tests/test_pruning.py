@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imgrec.core import OptionError, SearchError
@@ -32,7 +32,6 @@ def state_of(*trials, about=UP):
 
 
 @given(st.lists(scores, min_size=1, max_size=8), st.data())
-@settings(deadline=None)
 def test_who_goes_on_is_whoever_is_among_the_best_so_far(curves, data):
     factor = data.draw(st.integers(2, 4))
     rule = Pruning(factor=factor, least=data.draw(st.integers(2, 4)))
@@ -49,7 +48,6 @@ def test_who_goes_on_is_whoever_is_among_the_best_so_far(curves, data):
 
 
 @given(st.lists(scores, min_size=3, max_size=8), st.randoms())
-@settings(deadline=None)
 def test_the_best_is_never_given_up_and_order_does_not_matter(curves, random):
     trials = [trial(n, values) for n, values in enumerate(curves, start=1)]
     turned = random.sample(trials, len(trials))
@@ -64,7 +62,6 @@ def test_the_best_is_never_given_up_and_order_does_not_matter(curves, random):
 
 
 @given(st.lists(scores, min_size=1, max_size=8), st.sampled_from(["halving", "median"]), st.data())
-@settings(deadline=None)
 def test_what_is_needed_is_what_the_verdict_asks_for(curves, word, data):
     about = data.draw(st.sampled_from([UP, DOWN]))
     rule = Pruning(word, factor=data.draw(st.integers(2, 4)), least=data.draw(st.integers(2, 4)))

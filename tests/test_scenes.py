@@ -45,7 +45,7 @@ SQUARE = scenes(150, seed=9)
 WIDE = scenes(150, image_size=(40, 57), objects=(2, 5), overlap=0.5, seed=9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(first=st.integers(0, 149), n=st.integers(1, 150), wide=st.booleans())
 def test_a_scene_is_the_same_whoever_is_drawn_beside_it(first, n, wide):
     n = min(n, 150 - first)
@@ -253,7 +253,7 @@ def test_without_overlap_nothing_is_hidden():
     assert drawn.boxes["visible"].eq(1).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     height=st.integers(16, 90),
     width=st.integers(16, 90),

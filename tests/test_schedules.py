@@ -18,7 +18,7 @@ def rates(schedule, steps):
     return np.array([float(schedule(step)) for step in (*range(steps + 1), 10 * steps)])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.floats(1e-6, 10),
     st.integers(1, 200),

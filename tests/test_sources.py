@@ -399,7 +399,7 @@ def test_parquet_keeps_lists_of_labels(tmp_path):
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.one_of(words, st.lists(words, max_size=3)), max_size=8))
 def test_label_columns_hold_one_form_and_equal_labels_once(values):
     labels = [label_of(value) for value in values]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imgrec.core import SpaceError
@@ -85,7 +85,6 @@ def all_points(space):
     return list(points.values())
 
 
-@settings(deadline=None)
 @given(conditional())
 def test_a_space_with_conditions_is_a_tree_of_points(space):
     assert Space.from_json(space.to_json()) == space
@@ -160,7 +159,6 @@ def test_an_older_file_without_conditions_is_read():
     assert "when" not in Space(depth=Int(2, 5)).to_json()
 
 
-@settings(deadline=None)
 @given(spaces)
 def test_a_space_survives_json(space):
     again = Space.from_json(space.to_json())
@@ -169,7 +167,6 @@ def test_a_space_survives_json(space):
     assert Space(**dict(reversed(space.entries.items()))) == space
 
 
-@settings(deadline=None)
 @given(entries)
 def test_an_entry_holds_all_that_its_grid_tries(entry):
     assert problem_of(entry) == ""
@@ -180,14 +177,12 @@ def test_an_entry_holds_all_that_its_grid_tries(entry):
         assert 1 <= len(values) <= GRID_POINTS
 
 
-@settings(deadline=None)
 @given(spaces)
 def test_the_defaults_are_a_point(space):
     assert misfit(space, space.defaults()) == ""
     assert misfit(space, space.defaults() | {"surplus": 1})
 
 
-@settings(deadline=None)
 @given(spaces)
 def test_each_value_goes_to_one_place(space):
     point = space.defaults()

@@ -14,7 +14,7 @@ from imgrec.splits import SplitWarning, fold_table, split_notes, split_table, wa
 from imgrec.strata import group_numbers, joins, strata_of
 
 CLASSES = ["ant", "bee", "cat", "dog", "eel"]
-quick = settings(deadline=None, max_examples=60)
+quick = settings(max_examples=60)
 
 
 @st.composite

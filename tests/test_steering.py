@@ -258,7 +258,7 @@ POINTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(POINTS)
 def test_a_point_as_text_is_that_point(point):
     text = " ".join(f"{name}={json.dumps(value)}" for name, value in point.items())

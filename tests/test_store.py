@@ -82,7 +82,7 @@ columns = st.integers(0, 5).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(columns)
 def test_any_table_comes_back(tmp_path_factory, drawn):
     files, notes, sets, data, doubles, floats, numbers, flags = drawn

@@ -5,6 +5,7 @@ import itertools
 import math
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from imgrec.state import SearchState, TrialState
 from imgrec.study import answer
 from imgrec.study_state import StudyState
 from imgrec.study_tab import StudyTab
+from imgrec.trial_table import columns_of
 from imgrec.view import SearchView
 
 EVIL = '<img src=x onerror="alert(1)">'
@@ -112,8 +114,28 @@ def test_nothing_is_asked_of_an_empty_search(question, tmp_path):
         answer(begun, "meaning")
 
 
+def test_trials_that_a_changed_space_does_not_hold_are_named_and_keep_their_column():
+    state = large(30, names=3)
+    name = list(state.space)[1]
+    kept = state.trials[1].point[name]
+    gone = [n for n, trial in state.trials.items() if trial.point[name] != kept]
+    space = Space.from_dict(state.space).edit(**{name: kept}).to_dict()
+    narrow = replace(state, space=space)
+    for question in ("importance", "slice", "pair", "parallel"):
+        said = [note for note in answer(narrow, question).notes if "Left out" in note]
+        assert said and f"{len(gone)} of 30 trials" in said[0], question
+        assert not any("Left out" in note for note in answer(state, question).notes)
+    assert name in columns_of(narrow), "it tells the trials apart"
+    same = {n: trial for n, trial in state.trials.items() if n not in gone}
+    assert name not in columns_of(replace(narrow, trials=same))
+
+
 def test_importance_says_that_there_are_too_few():
-    found = answer(large(8, names=3), "importance")
+    few = answer(large(8, names=3), "importance")
+    assert "too few trials" in few.alt and not few.notes, "there are no shares"
+    state, random = large(12, names=3), np.random.default_rng(0)
+    noise = {n: replace(trial, score=random.random()) for n, trial in state.trials.items()}
+    found = answer(replace(state, trials=noise), "importance")
     assert "too few trials" in found.alt and "may be chance" in found.notes[0]
     assert "95 % intervals" in answer(large(60, names=3), "importance").alt
 
@@ -185,7 +207,7 @@ def test_of_thousands_the_best_and_the_latest_are_drawn():
 
 
 @given(part=st.tuples(*[st.floats(0, 1)] * 4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_whatever_is_dragged_over_gives_limits_that_can_be_asked(part):
     part = (*sorted(part[:2]), *sorted(part[2:]))
     part = (part[0], part[2], part[1], part[3])
@@ -368,7 +390,7 @@ def step_of(study, search, kind, *told):
 
 
 @given(steps=STEPS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_is_chosen_in_any_order_the_last_question_is_answered(steps):
     search = Fixed(large(12, names=3))
     study = StudyState(search)

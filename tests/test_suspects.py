@@ -38,7 +38,7 @@ def confident(codes, sure=0.9):
     return np.where(np.eye(3, dtype=bool)[codes], sure, (1 - sure) / 2)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.sets(st.integers(0, 29), min_size=1, max_size=4), st.randoms(use_true_random=False))
 def test_a_good_model_finds_exactly_the_wrong_labels(wrong, random):
     true = np.arange(30) % 3

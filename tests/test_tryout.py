@@ -196,7 +196,7 @@ def test_seeing_finds_its_way_through_any_graph():
     assert seeing(wide).output_shape == (None, 900), "the deepest, as far as they fit"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(n=st.integers(2, 12), width=st.integers(1, 5), classes=st.integers(1, 12))
 def test_a_measure_is_made_of_whatever_there_is(n, width, classes):
     features = RANDOM.normal(size=(n, width)).astype("float32")
@@ -227,7 +227,7 @@ def test_splits_of_something_else_are_refused():
 # ---- what is said
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sure=st.lists(st.floats(0, 1), min_size=1, max_size=120),
     confidence=st.floats(0, 1),
@@ -307,7 +307,7 @@ def test_other_kinds_of_labels(mode):
 # ---- changes
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), channels=st.sampled_from([1, 3]))
 def test_a_change_stays_a_picture(data, channels):
     known = amounts_for(channels)
@@ -338,7 +338,7 @@ def test_what_cannot_be_changed_is_said():
 # ---- figures
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(names=st.lists(st.text(max_size=30), min_size=1, max_size=12, unique=True), data=st.data())
 def test_bars_of_any_names_add_up_and_can_be_drawn(names, data):
     shares = RANDOM.dirichlet(np.ones(len(names)))
@@ -437,7 +437,7 @@ def test_uploads_are_limited():
     assert from_upload("../../x.jpg", photo()).name == "../../x.jpg", "shown, and no path"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(content=st.binary(max_size=300))
 def test_no_bytes_are_an_error_of_another_kind(content):
     with pytest.raises(PictureError):
@@ -560,7 +560,6 @@ def test_any_order_of_wishes(monkeypatch):
     how = settings(
         max_examples=12,
         stateful_step_count=12,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(AnyWishes, settings=how)
@@ -739,15 +738,38 @@ def test_a_person_tries_pictures(reading, tmp_path):
     assert parts.sliders["noise"].value == 0
     for _ in range(2):
         parts.upload.value = (uploaded("noise.jpg", photo(scale=9)),)
-        assert "noise.jpg of 216x360" in parts.texts["headline"].value
+        assert "noise.jpg (216x360 pixels)" in parts.texts["headline"].value
         assert parts.upload.value == (), "ready for the same file again"
     assert tried.wait() and "Unlike the training" in parts.texts["note"].value
     parts.path.value = str(tmp_path)
     assert "is a folder" in parts.message.value
+    assert (parts.path.value, parts.place.value) == (str(tmp_path), 0), "to be mended"
     parts.path.value = ""
-    assert "There is no path" in parts.message.value
+    assert parts.message.value == "", "nothing is asked for"
     tried.state.pick(4)
     assert parts.message.value == "" and parts.place.value == 5, "by code, too"
+    assert "Test picture 5: " in parts.texts["headline"].value
+
+
+def test_fields_say_which_picture_is_tried_and_take_the_same_again(reading, tmp_path):
+    classifier, splits = reading
+    tried = TryPictures(classifier, splits)
+    parts, file = tried.parts, tmp_path / "one.jpg"
+    file.write_bytes(photo())
+    assert (parts.place.value, parts.path.value) == (1, "")
+    parts.path.value = str(file)
+    assert (parts.place.value, parts.path.value) == (0, str(file))
+    parts.place.value = 1
+    assert tried.state.view().place == 0 and parts.path.value == ""
+    parts.path.value = str(file)
+    tried.state.upload("two.jpg", photo())
+    assert (parts.place.value, parts.path.value, tried.state.view().place) == (0, "", None)
+    assert "two.jpg" in parts.texts["headline"].value
+    parts.place.value = 1
+    assert tried.state.view().place == 0
+    parts.place.value = 0
+    assert "Expected a test picture from 1" in parts.message.value and parts.place.value == 1
+    assert tried.wait()
 
 
 def test_a_digit_is_drawn(reading):

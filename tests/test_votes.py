@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, log_loss, precision_score, recall_score, roc_auc_score
@@ -224,7 +224,6 @@ hits = st.lists(st.booleans(), min_size=2, max_size=40)
 
 
 @given(hits, st.randoms())
-@settings(deadline=None)
 def test_a_paired_test_is_the_exact_test_of_mcnemar(first, random):
     second = random.sample(first, len(first))
     a, b = (np.array([each], dtype=float) for each in (first, second))
@@ -236,7 +235,6 @@ def test_a_paired_test_is_the_exact_test_of_mcnemar(first, random):
 
 
 @given(hits, st.randoms())
-@settings(deadline=None)
 def test_the_noise_floor_is_where_the_test_begins_to_see(first, random):
     second = random.sample(first, len(first))
     a, b = (np.array([each], dtype=float) for each in (first, second))
