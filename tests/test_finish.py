@@ -381,7 +381,8 @@ def test_a_view_says_what_to_do_and_shows_what_is_known(tmp_path):
         assert control.description and control.tooltip
     evil = Closed(1, 1, (f"Winner {EVIL}",), (EVIL,), None, 1, EVIL, "")
     lines = result_in_words(replace(tab.state.view(), closed=evil))
-    assert len(lines) == 3 and len(reasons_in_words(tab.state.view())) == 1
+    assert lines[1] == "The test part was not looked at."
+    assert len(lines) == 4 and len(reasons_in_words(tab.state.view())) == 1
 
 
 STEPS = st.lists(
