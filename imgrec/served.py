@@ -113,6 +113,8 @@ def _ended_politely() -> Iterator[None]:
     "Have a closed terminal, and the signal to end, let go of all as Ctrl-C does."
 
     def leave(*_: Any) -> None:
+        for each in _ENDS:  # a shell sends several, and the first one has begun the end
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     before = {each: signal.signal(each, leave) for each in _ENDS}

@@ -50,7 +50,7 @@ from imgrec.readings import (
 )
 from .record import SearchRecord
 from .space import Space, misfit
-from .state import SearchState
+from .state import SearchState, TrialState
 
 # %% ../nbs/18f_study.ipynb #e86aa6a6
 _WIDEST = 8.6  # Inches; 96 pixels of a page each
@@ -83,12 +83,16 @@ class _Asked:
         return Answer(self.question, title, png, alt, said, table, round(96 * width))
 
 # %% ../nbs/18f_study.ipynb #cf5a547d
-def _left_out(asked: _Asked) -> str:
-    "Which trials the space of today does not hold, so that they are not among the others."
-    space, scored = Space.from_dict(asked.state.space), asked.state.scored
-    gone = [str(trial.trial) for trial in scored if misfit(space, trial.point)]
-    which = ", ".join(gone[:10]) + ", ..." * (len(gone) > 10)
-    them = f"{len(gone):,} of {many(len(scored), 'trial')} with a score: {which}"
+def _gone(asked: _Asked) -> list[TrialState]:
+    "The trials with a score that the space of today does not hold."
+    space = Space.from_dict(asked.state.space)
+    return [trial for trial in asked.state.scored if misfit(space, trial.point)]
+
+
+def _left_out(asked: _Asked, gone: list[TrialState]) -> str:
+    "Which trials are not among the others; empty where all are."
+    which = ", ".join(str(trial.trial) for trial in gone[:10]) + ", ..." * (len(gone) > 10)
+    them = f"{len(gone):,} of {many(len(asked.state.scored), 'trial')} with a score: {which}"
     return f"Left out, since the space was changed and does not hold them: {them}." if gone else ""
 
 
@@ -98,10 +102,10 @@ def _importance(asked: _Asked) -> Answer:
     notes, used = [], int(table["trials"].max()) if len(table) else 0
     if table["share"].any() and (table["note"] != "").all():
         notes.append("These shares may be chance: more trials would tell.")
-    notes.append(_left_out(asked))
-    space = Space.from_dict(asked.state.space)
-    inside = [each for each in asked.state.scored if not misfit(space, each.point)]
-    scored = sum(trial.parent is None for trial in inside)
+    gone = _gone(asked)
+    notes.append(_left_out(asked, gone))
+    scored = sum(trial.parent is None for trial in asked.state.scored)
+    scored -= sum(trial.parent is None for trial in gone)
     if 0 < used < scored:
         notes.append(f"Found from {used:,} of {many(scored, 'trial')} with a score, evenly spread.")
     rows = min(len(table), 15)
@@ -121,7 +125,7 @@ def _slice(asked: _Asked) -> Answer:
     name = asked.choices["name"]
     table = slices(asked.state, name)
     notes = ["The ring is the best trial.", _signs(table)] if len(table) else []
-    notes.append(_left_out(asked))
+    notes.append(_left_out(asked, _gone(asked)))
     draw, words = (lambda ax: plot_slice(table, ax)), slice_in_words(table)
     return asked.answer(draw, (6.8, 3.4), words, table, notes, name)
 
@@ -131,7 +135,7 @@ def _pair(asked: _Asked) -> Answer:
     first, second = asked.choices["first"], asked.choices["second"]
     table = pairs(asked.state, first, second)
     failed = "Cross: failed, without a score." if table["rank"].isna().any() else ""
-    notes = [failed, _left_out(asked)]
+    notes = [failed, _left_out(asked, _gone(asked))]
     draw, words = (lambda ax: plot_pair(table, ax)), pair_in_words(table)
     return asked.answer(draw, (6.8, 4.2), words, table, notes, f"{first} and {second}")
 
@@ -147,7 +151,7 @@ def _parallel(asked: _Asked) -> Answer:
     among = {name: limit for name, limit in asked.choices.items() if name in known}
     unused = [name for name in asked.choices if name not in known]
     notes = ["Dark is good; below the axes run trials that do not use one, or have no score."]
-    notes.append(_left_out(asked))
+    notes.append(_left_out(asked, _gone(asked)))
     if len(unused):
         notes.append(f"No trial has used {', '.join(unused)}: no limit of it counts.")
     count = table["trial"].nunique()

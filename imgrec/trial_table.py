@@ -149,11 +149,14 @@ def columns_of(
     "The hyperparameters with a column: those that are searched, or were once."
     fixed = {name for name, entry in state.space.items() if entry.get("kind") == "fixed"}
     points: dict[str, Any] = {}
-    varied: set[str] = set()
     for trial in state.trials.values():
-        varied |= {n for n, value in trial.point.items() if points.setdefault(n, value) != value}
+        points.update(trial.point)
+    for name in fixed & set(points):
+        own = (trial.point.get(name, points[name]) for trial in state.trials.values())
+        if any(value != points[name] for value in own):  # it was not fixed before
+            fixed = fixed - {name}
     once = [name for name in points if name not in state.space]
-    return (*(name for name in state.space if name not in fixed or name in varied), *once)
+    return (*(name for name in state.space if name not in fixed), *once)
 
 # %% ../nbs/18d_trial_table.ipynb #bb2b2a32
 def _ordered(state: SearchState, pins: Pins, order: str) -> list[TrialState]:

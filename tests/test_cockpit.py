@@ -296,6 +296,20 @@ def test_what_is_moved_is_searched_and_what_is_said_while_it_runs_too(few, tmp_p
     )
 
 
+def test_text_that_is_no_space_stays_to_be_mended(few, tmp_path):
+    cockpit = TuningCockpit(a_search(few, tmp_path))
+    space, text = cockpit.pages[0], cockpit.pages[0].text
+    good = text.value
+    text.value = good[:-5]
+    assert "Expected a space as JSON" in cockpit.state.view().message
+    assert text.value == good[:-5] and not cockpit.state.view().changes
+    text.value = good
+    assert not cockpit.state.view().message and text.value == good
+    space.text.value = "no"
+    cockpit.state.undo()
+    assert text.value == good
+
+
 def test_each_hand_returns_at_once_and_the_view_says_what_is_being_done(few, tmp_path):
     search = a_search(few, tmp_path, budget=50, epochs=50)
     state, seconds = CockpitState(search), []
